@@ -1,0 +1,1 @@
+"""Fictional cases and a small in-memory FHIR server over them."""

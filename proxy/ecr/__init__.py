@@ -1,0 +1,1 @@
+"""Electronic case reports: what the proxy knows of eICR, RR and eRSD."""

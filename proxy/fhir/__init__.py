@@ -1,0 +1,1 @@
+"""FHIR R4 facts and grammar, without opinions."""

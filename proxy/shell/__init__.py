@@ -1,0 +1,1 @@
+"""Everything that awaits: HTTP in, HTTP out, identity, audit."""
