@@ -1,0 +1,157 @@
+"""Bytes and JSON, exactly: decimals and big integers keep their text.
+
+A decimal, or an integer of more than 18 digits, decodes to an :class:`orjson.Fragment` whose
+``contents`` is its text (R4, datatypes.html#decimal: "the precision of the decimal value has
+significance"); everything else to the usual Python types.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from itertools import accumulate
+from typing import Any, TypeAlias, cast
+
+import msgspec
+import orjson
+
+from proxy.errors import BadStructure, BodyTooLarge
+
+Fragment = orjson.Fragment
+
+Json: TypeAlias = "None | bool | int | str | Fragment | list[Json] | dict[str, Json]"
+JsonObject: TypeAlias = "dict[str, Json]"
+
+# orjson writes at most 254 levels; half of that is far deeper than any FHIR resource.
+MAX_DEPTH = 128
+
+_fast = msgspec.json.Decoder(float_hook=Fragment)
+_STRINGS = re.compile(rb'"(?:\\.|[^"\\])*+"|"', re.S)
+_NOT_STRUCTURE = bytes(c for c in range(256) if c not in b'{}[]"\\')
+_STEP = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
+_PLAIN_INTEGER = 18  # digits that surely fit 64 bits
+
+
+class CodecError(ValueError):
+    """The bytes are not JSON that we read (the text never quotes them)."""
+
+
+def depth(body: bytes) -> int:
+    """How deep objects and arrays nest in ``body``; unbalanced text counts as its deepest point."""
+    skeleton = _skeleton(body)
+    return max(accumulate(map(_STEP.__getitem__, skeleton)), default=0)
+
+
+def _skeleton(body: bytes) -> bytes:
+    # Deleting all other bytes first keeps this at the speed of bytes.translate. A backslash keeps
+    # only its quote or backslash behind it, and those are what matter inside a string.
+    bare = re.sub(rb'\\[^"\\]', b"", body) if b"\\" in body else body
+    return _STRINGS.sub(b"", bare.translate(None, _NOT_STRUCTURE)).translate(None, b'"\\')
+
+
+def decode(body: bytes) -> Json:
+    """Decode what the upstream sent. A duplicate key's last value counts.
+
+    Raises :class:`CodecError` for what is not JSON, not UTF-8, or deeper than ``MAX_DEPTH``.
+    """
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and depth(body) > MAX_DEPTH:
+        raise CodecError("JSON nested too deeply")
+    # `-0` is an integer to the fast decoder and would lose its sign.
+    if b"-0" not in body:
+        try:
+            return cast(Json, _fast.decode(body))
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            pass
+    try:
+        return cast(Json, json.loads(body.decode("utf-8"), **_EXACT))
+    except (ValueError, RecursionError) as error:
+        raise CodecError("not JSON") from error
+
+
+def decode_strict(body: bytes, *, limit: int = 10_000_000) -> Json:
+    """Decode what a client sent.
+
+    Refused, as :class:`BadStructure`: duplicate keys, NaN and Infinity, a byte order mark, bad
+    UTF-8, lone surrogates, nesting past ``MAX_DEPTH``; as :class:`BodyTooLarge`: more than
+    ``limit`` bytes.
+    """
+    if len(body) > limit:
+        raise BodyTooLarge()
+    if body.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise BadStructure("JSON must not begin with a byte order mark.")
+    if depth(body) > MAX_DEPTH:
+        raise BadStructure("The JSON is nested too deeply.")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadStructure("The content is not valid UTF-8.") from None
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, **_EXACT)
+    except _DuplicateKey:
+        raise BadStructure("The JSON has a duplicate key.") from None
+    except (ValueError, RecursionError):
+        raise BadStructure("The content is not well-formed JSON.") from None
+    if "\\u" in text:
+        try:
+            encode(value)
+        except CodecError:
+            raise BadStructure("The JSON has a lone surrogate.") from None
+    return cast(Json, value)
+
+
+def encode(value: object) -> bytes:
+    """JSON text of ``value``, compact. Raises :class:`CodecError` if it cannot be written."""
+    try:
+        return orjson.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CodecError("cannot be written as JSON") from error
+
+
+def number(value: object) -> Decimal | None:
+    """The number that a decoded JSON number stands for; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return Decimal(value)
+    if isinstance(value, Fragment):
+        text = value.contents
+        try:
+            return Decimal(text.decode() if isinstance(text, bytes) else text)
+        except InvalidOperation:
+            return None
+    return None
+
+
+def number_text(value: Fragment) -> str:
+    """The digits of an exact number as they stood in the source."""
+    text = value.contents
+    return text.decode() if isinstance(text, bytes) else text
+
+
+class _DuplicateKey(ValueError):
+    pass
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _DuplicateKey
+    return members
+
+
+def _integer(text: str) -> int | Fragment:
+    if len(text) > _PLAIN_INTEGER or text == "-0":
+        return Fragment(text)
+    return int(text)
+
+
+def _refuse_constant(_: str) -> object:
+    raise ValueError("not a JSON number")
+
+
+_EXACT: dict[str, Any] = {
+    "parse_float": Fragment,
+    "parse_int": _integer,
+    "parse_constant": _refuse_constant,
+}
