@@ -1,0 +1,95 @@
+"""Fixtures that several suites share: the published examples, a real HAPI server.
+
+What is absent is skipped with its reason on a developer's machine and is a failure in CI
+(``CI=true``): a suite that did not run there must not look like one that passed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+HAPI_JAR = REPOSITORY / "hapi" / "target" / "hapi-r4.jar"
+# Quick to start and small; benchmarks use the default compilers instead.
+HAPI_JAVA_OPTIONS = ("-Xmx1g", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+HAPI_START_SECONDS = 180
+
+
+def absent(reason: str) -> None:
+    """Skip, or fail where nothing may be absent."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with published eCR examples: ``ECR_SHARED``, else ``../shared``."""
+    folder = Path(os.environ.get("ECR_SHARED") or REPOSITORY.parent / "shared")
+    if not (folder / "ecr-examples").is_dir():
+        absent("the folder with the eCR examples is not there; set ECR_SHARED")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hapi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Base URL of a real HAPI server without data of its own: ``HAPI_URL``, else it is started.
+
+    The server is one for the whole session: a test uses ids of its own.
+    """
+    if url := os.environ.get("HAPI_URL"):
+        yield url.rstrip("/")
+        return
+    if not HAPI_JAR.is_file():
+        absent("HAPI is not built; run `make hapi-jar`, or set HAPI_URL")
+    log = tmp_path_factory.mktemp("hapi") / "hapi.log"
+    port = free_port()
+    base = f"http://127.0.0.1:{port}/fhir"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["java", *HAPI_JAVA_OPTIONS, "-jar", str(HAPI_JAR), "--port", str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_until_ready(process, base, log)
+        yield base
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    """A port of the loopback interface that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], base: str, log: Path) -> None:
+    """Return when ``base`` answers; fail with the end of the log if it does not."""
+    deadline = time.monotonic() + HAPI_START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"{base}/metadata", timeout=60):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    pytest.fail(f"HAPI did not start:\n{log.read_text()[-3000:]}", pytrace=False)
