@@ -12,10 +12,17 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from tests.loading import Resource, load, unload
+
+Serve = Callable[[web.Application], Awaitable[TestServer]]
+Upstream = Callable[[Iterable[Resource]], Awaitable[str]]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HAPI_JAR = REPOSITORY / "hapi" / "target" / "hapi-r4.jar"
@@ -71,6 +78,35 @@ def hapi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@pytest.fixture(params=["embedded", pytest.param("hapi", marks=pytest.mark.hapi)])
+async def upstream(
+    request: pytest.FixtureRequest, aiohttp_server: Serve
+) -> AsyncIterator[Upstream]:
+    """A function from resources to the base URL of a FHIR server that holds them.
+
+    A test that uses it runs twice: against the embedded server, and, marked ``hapi``, against
+    HAPI, from which the resources are deleted again.
+    """
+    loaded: list[Resource] = []
+
+    async def embedded(resources: Iterable[Resource]) -> str:
+        from proxy.demo.upstream import create_upstream
+
+        server = await aiohttp_server(create_upstream(list(resources)))
+        return str(server.make_url("/fhir"))
+
+    async def real(resources: Iterable[Resource]) -> str:
+        base: str = request.getfixturevalue("hapi")
+        held = list(resources)
+        loaded.extend(held)
+        await load(base, held)
+        return base
+
+    yield real if request.param == "hapi" else embedded
+    if loaded:
+        await unload(request.getfixturevalue("hapi"), loaded)
 
 
 def free_port() -> int:

@@ -69,3 +69,14 @@ async def load(base: str, resources: Iterable[Resource], *, parallel: int = 4) -
             await asyncio.gather(*(put(resource) for resource in by_rank[place]))
             stored += len(by_rank[place])
     return stored
+
+
+async def unload(base: str, resources: Iterable[Resource]) -> None:
+    """DELETE every resource, what is referenced last. Raises ``AssertionError`` on a refusal."""
+    ordered = sorted(resources, key=lambda r: rank(str(r["resourceType"])), reverse=True)
+    async with aiohttp.ClientSession() as session:
+        for resource in ordered:
+            url = f"{base}/{resource['resourceType']}/{resource['id']}"
+            async with session.delete(url) as response:
+                if response.status not in (200, 204):
+                    raise AssertionError(f"{url} was not deleted ({response.status})")
