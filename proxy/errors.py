@@ -12,6 +12,7 @@
     ├── NotFound                404 not-found     does not exist in the caller's view
     ├── MethodNotAllowed        405 not-supported the product is read-only
     ├── NotAcceptable           406 not-supported another format than JSON was asked for
+    ├── RequestTimeout          408 timeout       the request did not arrive in time
     ├── Gone                    410 expired       a page link that is no longer valid
     ├── BodyTooLarge            413 too-long
     ├── TargetTooLong           414 too-long
@@ -110,6 +111,10 @@ class MethodNotAllowed(ProxyError):
 
 class NotAcceptable(ProxyError):
     status, code, text = 406, "not-supported", "Only application/fhir+json is available."
+
+
+class RequestTimeout(ProxyError):
+    status, code, text = 408, "timeout", "The request did not arrive in time."
 
 
 class Gone(ProxyError):
