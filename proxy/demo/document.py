@@ -127,7 +127,7 @@ def message(naming: Naming, story: Story, report: JsonObject, place: JsonObject)
              "valueCode": "consequence"},
         ],
         "eventCoding": {
-            "system": base + "CodeSystem/us-ph-message-types-codesystem",
+            "system": "http://example.org/fhir/CodeSystem/message-events",
             "code": "eicr-case-report-message",
             "display": "Case report",
         },
