@@ -14,6 +14,7 @@
     ├── NotAcceptable           406 not-supported another format than JSON was asked for
     ├── RequestTimeout          408 timeout       the request did not arrive in time
     ├── Gone                    410 expired       a page link that is no longer valid
+    │   └── Deleted             410 deleted       deleted, in a view that may know it
     ├── BodyTooLarge            413 too-long
     ├── TargetTooLong           414 too-long
     ├── UnsupportedMediaType    415 not-supported
@@ -119,6 +120,10 @@ class RequestTimeout(ProxyError):
 
 class Gone(ProxyError):
     status, code, text = 410, "expired", "This page is no longer available; repeat the search."
+
+
+class Deleted(Gone):
+    code, text = "deleted", "This resource has been deleted."
 
 
 class BodyTooLarge(ProxyError):
