@@ -1,0 +1,135 @@
+"""A method as written in a line: ``"keep"`` or ``{ method = "generalize", to = "year" }``."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from pathlib import Path as FilePath
+
+from proxy.policy.locate import Entry
+from proxy.policy.methods import METHODS, SCALES
+from proxy.policy.mistakes import Findings, offer
+from proxy.policy.model import Method, Source
+from proxy.policy.toml import kind
+
+_FORM = 'write a method, as "keep", or { method = "generalize", to = "year" }'
+
+
+def read_method(entry: Entry, findings: Findings) -> Method | None:
+    """The method of a line, its parameters checked; None if it was reported."""
+    value, source = entry.value, entry.source
+    if isinstance(value, str):
+        value = {"method": value}
+    if not isinstance(value, dict):
+        findings.wrong(source, f"the method is {kind(value)}, not text or a table", _FORM)
+        return None
+    name = value.get("method")
+    if not isinstance(name, str):
+        findings.wrong(source, "the table names no method", _FORM)
+        return None
+    if name not in METHODS:
+        findings.wrong(source, f"there is no method {name}", offer(name, METHODS))
+        return None
+    spec = METHODS[name]
+    if spec.later:
+        findings.wrong(source, f"the method {name} is not yet supported", "write mask or remove")
+        return None
+    good = True
+    for key, given in value.items():
+        if key == "method":
+            continue
+        if key not in spec.parameters:
+            findings.wrong(
+                source,
+                f"the method {name} has no parameter {key}",
+                offer(key, spec.parameters, "take it out"),
+            )
+            good = False
+        elif not isinstance(given, spec.parameters[key]):
+            wanted = kind(spec.parameters[key]())
+            findings.wrong(source, f"{key} is {kind(given)}, not {wanted}", f"write {wanted}")
+            good = False
+    if not good:
+        return None
+    if name == "generalize":
+        return _generalize(value, source, findings)
+    if name == "narrative":
+        return _narrative(value, source, findings)
+    return Method(name)
+
+
+def _narrative(value: dict[str, object], source: Source, findings: Findings) -> Method | None:
+    if "from" in value:
+        if value["from"] == "shown":
+            what, mend = 'from = "shown" is not yet supported', 'write text = "…", or "narrative"'
+        else:
+            what, mend = f"there is no from = {value['from']}", 'write text = "…", or "narrative"'
+        findings.wrong(source, what, mend)
+        return None
+    if "text" not in value:
+        return Method("narrative")
+    text = str(value["text"])
+    if not text.strip() or not text.isprintable():
+        findings.wrong(source, "text is empty or has control characters", 'write text = "MASKED"')
+        return None
+    return Method("narrative", (("text", text),))
+
+
+def _generalize(value: dict[str, object], source: Source, findings: Findings) -> Method | None:
+    to, mapping, steps = value.get("to"), value.get("map"), value.get("steps")
+    if (to is None) == (mapping is None):
+        findings.wrong(
+            source,
+            "generalize needs one of to and map" if to is None else "generalize has to and map",
+            'write to = "year", or another of ' + ", ".join(SCALES) + ', or map = "file"',
+        )
+        return None
+    if mapping is not None:
+        if steps is not None:
+            findings.wrong(source, "steps do not go with map", "take steps out")
+            return None
+        pairs = _read_map(str(mapping), source, findings)
+        return None if pairs is None else Method("generalize", (("map", pairs),))
+    if to not in SCALES:
+        findings.wrong(
+            source,
+            f"generalize has no to = {to}",
+            offer(str(to), SCALES, "write one of " + ", ".join(SCALES)),
+        )
+        return None
+    to = str(to)
+    if not SCALES[to].steps:
+        if steps is not None:
+            findings.wrong(source, f"steps do not go with to = {to}", "take steps out")
+            return None
+        return Method("generalize", (("to", to),))
+    numbers = steps if isinstance(steps, list) else []
+    if not numbers or not all(_number(n) for n in numbers) or sorted(set(numbers)) != numbers:
+        findings.wrong(
+            source,
+            f"to = {to} needs steps: numbers, each greater than the one before",
+            "write steps = [0, 18, 65]",
+        )
+        return None
+    return Method("generalize", (("steps", tuple(numbers)), ("to", to)))
+
+
+def _number(value: object) -> bool:
+    return type(value) is int or (isinstance(value, float) and math.isfinite(value))
+
+
+def _read_map(
+    name: str, source: Source, findings: Findings
+) -> tuple[tuple[str, str], ...] | None:
+    """A TOML file of ``"code" = "code shown"``, beside the policy file."""
+    mend = 'write a TOML file of lines "code" = "code shown", by its path from the policy file'
+    try:
+        tree = tomllib.loads((FilePath(source.file).parent / name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError):
+        findings.wrong(source, f"the map {name} cannot be read as TOML", mend)
+        return None
+    pairs = {k: v for k, v in tree.items() if isinstance(v, str) and k and v}
+    if not pairs or len(pairs) != len(tree):
+        findings.wrong(source, f"the map {name} holds other things than codes", mend)
+        return None
+    return tuple(sorted(pairs.items()))

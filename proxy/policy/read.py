@@ -1,0 +1,246 @@
+"""A policy file to a :class:`Draft`; every line that cannot be understood is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path as FilePath
+
+from proxy.fhir.structure import RESOURCES
+from proxy.policy import settings
+from proxy.policy.datatypes import read_datatype
+from proxy.policy.draft import Draft, ExtensionLine, PathLine, TypeLine
+from proxy.policy.locate import Document, Entry, read_document
+from proxy.policy.method import read_method
+from proxy.policy.methods import PASSED, suits, words
+from proxy.policy.mistakes import Findings, nearest, offer
+from proxy.policy.model import Method, Source
+from proxy.policy.paths import PathError, read_path
+
+TABLES = frozenset([
+    "access", "ids", "elements", "datatypes", "extensions", "codes", "rows", "search", "ages"
+])
+TOP = frozenset(["title", "basis", "extends", "labels", "profiles", "view", "document"])
+LARGEST = 2_000_000  # bytes of a policy file
+
+
+def read_draft(file: FilePath, shown: str, findings: Findings) -> Draft:
+    """The lines of ``file``, named ``shown`` in messages, each judged by itself."""
+    top = Source(shown, 1, file.name)
+    draft = Draft(file.stem, top)
+    text = _text(file, top, findings)
+    if text is None:
+        return draft
+    document = read_document(text, shown, findings)
+    unknown = _headers(document, draft, findings)
+    for entry in _entries(document, unknown, findings):
+        if len(entry.key) == 1:
+            settings.read_top(entry, draft, findings)
+        else:
+            _READERS[entry.key[0]](entry, draft, findings)
+    return draft
+
+
+def _text(file: FilePath, top: Source, findings: Findings) -> str | None:
+    try:
+        body = file.read_bytes()
+    except OSError as error:
+        findings.wrong(
+            top, f"the file cannot be read: {(error.strerror or 'error').lower()}", "check its path"
+        )
+        return None
+    if len(body) > LARGEST:
+        findings.wrong(top, "the file is larger than 2 MB", "split the policy with extends")
+        return None
+    try:
+        return body.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        findings.wrong(Source(top.file, line, ""), "the text is not UTF-8", "save it as UTF-8")
+        return None
+
+
+def _headers(document: Document, draft: Draft, findings: Findings) -> frozenset[str]:
+    """Notes which tables there are; gives the names of those that do not exist."""
+    unknown = set()
+    for key, source in document.tables:
+        if key[0] in TABLES:
+            draft.tables.setdefault(key[0], source)
+        elif key[0] in TOP:
+            findings.wrong(source, f"{key[0]} is not a table", f"write {key[0]} = … at the top")
+            unknown.add(key[0])
+        else:
+            findings.wrong(source, f"there is no table [{key[0]}]", _table_offer(key[0]))
+            unknown.add(key[0])
+    if "rows" in draft.tables:
+        _not_yet(draft.tables["rows"], "[rows]", findings)
+    return frozenset(unknown)
+
+
+def _table_offer(name: str) -> str:
+    mend = offer(name, TABLES, "")
+    return mend.replace("write ", "write [") + "]" if mend else "take it out; [elements] says what"
+
+
+def _entries(document: Document, unknown: frozenset[str], findings: Findings) -> list[Entry]:
+    """The entries under their table and key: inline tables opened, long keys folded."""
+    flat: list[Entry] = []
+    folded: dict[tuple[str, ...], tuple[Entry, dict[str, object]]] = {}
+    for entry in document.entries:
+        first = entry.key[0]
+        if first in unknown or first == "rows":
+            if first == "rows" and not any(key[0] == "rows" for key, _ in document.tables):
+                _not_yet(entry.source, "[rows]", findings)
+        elif first not in TABLES:
+            if len(entry.key) > 1:
+                findings.wrong(entry.source, f"{first} is not a table", f"write {first} = … alone")
+            else:
+                flat.append(entry)
+        elif len(entry.key) == 1:
+            if not isinstance(entry.value, dict):
+                findings.wrong(entry.source, f"{first} is not a table", f"write [{first}] above it")
+                continue
+            for name, value in entry.value.items():
+                source = Source(entry.source.file, entry.source.line, name)
+                flat.append(Entry((first, name), value, source, entry.text))
+        elif len(entry.key) == 2:
+            flat.append(entry)
+        else:
+            head, tree = folded.setdefault(entry.key[:2], (entry, {}))
+            if head is entry:
+                source = Source(entry.source.file, entry.source.line, entry.key[1])
+                flat.append(Entry(entry.key[:2], tree, source, entry.text))
+            _put(tree, entry.key[2:], entry.value)
+    return flat
+
+
+def _put(tree: dict[str, object], key: tuple[str, ...], value: object) -> None:
+    for name in key[:-1]:
+        below = tree.setdefault(name, {})
+        if not isinstance(below, dict):
+            return
+        tree = below
+    tree[key[-1]] = value
+
+
+def _not_yet(source: Source, name: str, findings: Findings) -> None:
+    findings.wrong(source, f"{name} is not yet supported", "take it out")
+
+
+def _unquoted(entry: Entry, findings: Findings) -> bool:
+    """A path without quotes is a dotted key to TOML: ``Patient.name = "keep"``."""
+    tree, names = entry.value, [entry.key[1]]
+    if not isinstance(tree, dict) or "method" in tree or not tree:
+        return False
+    while isinstance(tree, dict) and len(tree) == 1 and "method" not in tree:
+        name, tree = next(iter(tree.items()))
+        if name in ("to", "map", "text"):
+            return False
+        names.append(name)
+    if len(names) < 2:
+        return False
+    findings.wrong(entry.source, "a path needs quotes", f'write "{".".join(names)}" = …')
+    return True
+
+
+def _element(entry: Entry, draft: Draft, findings: Findings) -> None:
+    if _unquoted(entry, findings):
+        return
+    try:
+        path = read_path(entry.key[1])
+    except PathError as error:
+        findings.wrong(entry.source, error.what, error.mend)
+        read_method(entry, findings)
+        draft.attempted.add(nearest(entry.key[1], RESOURCES) or "")
+        return
+    if len(path.steps) == 1:
+        draft.attempted.add(path.plain)
+    if path.respelt is not None:
+        what = f"{entry.key[1]} is not the path's one spelling"
+        findings.wrong(entry.source, what, f"write {path.respelt}")
+    method = read_method(entry, findings)
+    for step, kind in zip(path.steps, path.places, strict=True):
+        if step.predicate and (kind.owner, kind.name) == ("Composition", "section"):
+            _not_yet(entry.source, "a predicate on Composition.section", findings)
+            return
+    if path.key in draft.elements:
+        first = draft.elements[path.key].source
+        findings.wrong(
+            entry.source,
+            f"the path {path.key} is written twice, first on line {first.line}",
+            "keep one of the two lines",
+        )
+        return
+    types, whole = path.places[-1].types, len(path.steps) == 1
+    if method is not None and _fits(entry.source, method, types, findings, resource=whole):
+        draft.elements[path.key] = PathLine(path, method, entry.source)
+
+
+def _fits(
+    source: Source,
+    method: Method,
+    types: tuple[str, ...],
+    findings: Findings,
+    *,
+    resource: bool = False,
+) -> bool:
+    """Whether the method suits the types that a line is about; ``resource``: a whole one."""
+    name = method.name
+    if resource and name not in ("keep", "pass", "remove"):
+        what = f"{name} does not suit a resource type"
+        findings.wrong(source, what, "write keep, pass or remove")
+        return False
+    if name == "pass" and not (resource and types[0] in PASSED):
+        findings.wrong(
+            source,
+            f"pass does not suit {source.key}: it is for the types {', '.join(PASSED)} as a whole",
+            "write keep",
+        )
+        return False
+    bad = [code for code in types if not suits(method, code)]
+    if not bad:
+        return True
+    if len(types) > 1 and len(bad) < len(types):
+        good = next(code for code in types if code not in bad)
+        stem = source.key.removesuffix("[x]")
+        mend = f"write the branch {stem}{good[:1].upper()}{good[1:]}"
+    elif bad[0] == "Narrative":
+        mend = 'write "narrative" or "remove"'
+    elif bad[0] == "Period":
+        mend = f"write {source.key}.start and {source.key}.end"
+    else:
+        mend = f"write keep, remove or {'mask' if suits(Method('mask'), bad[0]) else 'nothing'}"
+    findings.wrong(
+        source, f"{name} does not suit {bad[0]}: it is for {words(method)}", mend
+    )
+    return False
+
+
+def _datatype(entry: Entry, draft: Draft, findings: Findings) -> None:
+    if _unquoted(entry, findings):
+        return
+    method = read_method(entry, findings)
+    try:
+        types = read_datatype(entry.key[1])
+    except PathError as error:
+        findings.wrong(entry.source, error.what, error.mend)
+        return
+    if method is not None and _fits(entry.source, method, types, findings):
+        draft.datatypes[entry.key[1]] = TypeLine(entry.key[1], types, method, entry.source)
+
+
+def _extension(entry: Entry, draft: Draft, findings: Findings) -> None:
+    line = settings.read_extension(entry, findings)
+    if isinstance(line, ExtensionLine):
+        draft.extensions[line.url] = line
+
+
+_READERS: Mapping[str, Callable[[Entry, Draft, Findings], None]] = {
+    "access": settings.read_access,
+    "ids": settings.read_ids,
+    "elements": _element,
+    "datatypes": _datatype,
+    "extensions": _extension,
+    "codes": settings.read_codes,
+    "search": settings.read_search,
+    "ages": settings.read_ages,
+}
