@@ -84,8 +84,12 @@ N ?= 200
 noninterference: $(VENV)/dev
 	NONINTERFERENCE_PAIRS=$(N) $(BIN)/pytest -s -m 'not hapi' tests/noninterference $(ARGS)
 
-dockerfile: $(VENV)/dev
-	$(BIN)/hadolint Dockerfile
+$(VENV)/container: $(VENV)/dev
+	$(BIN)/python -m pip install --quiet --editable '.[container]'
+	@touch $@
+
+dockerfile: $(VENV)/container
+	$(BIN)/hadolint Dockerfile hapi/Dockerfile
 	$(BIN)/python scripts/run_dockerfile.py
 
 clean:
