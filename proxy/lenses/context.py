@@ -1,0 +1,32 @@
+"""What a lens may look at beside the value: who names, and what day it is."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Protocol
+
+from proxy.fhir.codec import Json
+
+
+class Naming(Protocol):
+    """The part of a project's naming that lenses use (:class:`proxy.lenses.identity.Namer`)."""
+
+    def show_id(self, type: str, real: str) -> str: ...
+    def show_uri(self, uri: str) -> str: ...
+    def show_identifier(self, system: str | None, value: str) -> tuple[str, str]: ...
+    def show_document_identifier(self, value: str) -> tuple[str, str]: ...
+
+
+class LensContext(Protocol):
+    """The context of one reveal. ``today``: the civil date (UTC) of the call."""
+
+    namer: Naming
+    today: date
+
+
+def masked() -> Json:
+    """An element that is present and withheld (R4 data-absent-reason ``masked``), always new."""
+    return {"extension": [{"url": DATA_ABSENT_REASON, "valueCode": "masked"}]}
+
+
+DATA_ABSENT_REASON = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"

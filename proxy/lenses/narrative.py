@@ -1,0 +1,41 @@
+"""narrative: fixed masked text in place of what people wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+from proxy.fhir.codec import Json
+from proxy.lenses import LensKind, LensMethod, Transform, lens
+from proxy.lenses.context import DATA_ABSENT_REASON
+
+
+@lens("narrative")
+class MaskNarrative(LensMethod):
+    """A Narrative becomes fixed text, ``MASKED`` or the policy's own.
+
+    The form is that of the anonymized-eICR guide: status ``empty``, data-absent-reason
+    ``masked`` and ``<div xmlns="http://www.w3.org/1999/xhtml"><p>MASKED</p></div>``.
+
+    Example: ``Narrative = "narrative"`` or ``{ method = "narrative", text = "Withheld" }``.
+    """
+
+    kind: LensKind = "hidden"
+    suits = frozenset({"Narrative"})
+
+    def bind(self, params: Mapping[str, object], type_code: str) -> Transform:
+        if type_code != "Narrative":
+            raise ValueError(f"narrative does not suit {type_code}")
+        text = escape(str(params.get("text", "MASKED")), quote=False)
+        return lambda value, context: masked_narrative(text)
+
+
+def masked_narrative(text: str = "MASKED") -> Json:
+    """The fixed Narrative with ``text`` (already escaped), always new."""
+    return {
+        "extension": [{"url": DATA_ABSENT_REASON, "valueCode": "masked"}],
+        "status": "empty",
+        "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><p>{text}</p></div>',
+    }
+
+

@@ -1,0 +1,67 @@
+"""Places shown less exactly, from complete tables with their source.
+
+* ``zip3.csv``: what a three-digit ZIP prefix may show: itself where more than 20,000 people live
+  (45 CFR 164.514(b)(2)(i)(B)) by current Census ZCTA populations, else ``000``.
+* ``states.csv``: states, DC, territories and freely associated states of the USA with USPS codes
+  (ISO 3166-2:US as in pycountry 26.2.16, and USPS Publication 28, appendix B).
+* ``countries.csv``: ISO 3166-1 alpha-2, alpha-3 and names (as in pycountry 26.2.16).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from functools import cache
+from importlib.resources import files
+
+_ZIP = re.compile(r"(\d{5})(?:-?\d{4})?")
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    text = (files("proxy.lenses") / name).read_text(encoding="utf-8")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@cache
+def zip3_table() -> dict[str, str]:
+    """Three-digit prefix to what is shown of it."""
+    return {row["prefix"]: row["shown"] for row in _rows("zip3.csv")}
+
+
+@cache
+def states() -> frozenset[str]:
+    """Codes and names of states, in lower case."""
+    return frozenset(v.lower() for row in _rows("states.csv") for v in row.values() if v)
+
+
+@cache
+def countries() -> frozenset[str]:
+    """Codes and names of countries, in lower case."""
+    return frozenset(v.lower() for row in _rows("countries.csv") for v in row.values() if v)
+
+
+def show_zip5(text: str) -> str | None:
+    """The five-digit ZIP code of ``text`` (ZIP+4 cut); None if it is none."""
+    match = _ZIP.fullmatch(text.strip())
+    return match[1] if match and text.isascii() else None
+
+
+def show_zip3(text: str) -> str | None:
+    """The three digits shown of a ZIP code; ``000`` for a prefix that few live in or none.
+
+    A value that is already three digits counts as a prefix.
+    """
+    stripped = text.strip()
+    prefix = stripped if re.fullmatch(r"[0-9]{3}", stripped) else (show_zip5(text) or "")[:3]
+    return zip3_table().get(prefix, "000") if prefix else None
+
+
+def show_state(text: str) -> str | None:
+    """``text`` if it is the code or name of a state, else None."""
+    return text.strip() if text.strip().lower() in states() else None
+
+
+def show_country(text: str) -> str | None:
+    """``text`` if it is the code or name of a country, else None."""
+    return text.strip() if text.strip().lower() in countries() else None

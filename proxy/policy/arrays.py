@@ -1,0 +1,110 @@
+"""Steps for properties whose items are walked one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.structure import Property
+from proxy.lenses.context import masked
+from proxy.policy import primitives
+from proxy.policy.scope import Scope
+
+if TYPE_CHECKING:
+    from proxy.policy.complexes import Item
+    from proxy.policy.walk import Predicate, Step
+
+
+def complex_step(prop: Property, item: Item) -> Step:
+    """The step of a complex property. ``item.shows``: a malformed value is masked, not dropped."""
+    show = item.show
+    malformed = item.shows
+
+    def many(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
+        if type(value) is list:
+            shown = [s for v in value if (s := show(v, scope)) is not None]
+            if shown:
+                out[key] = shown
+        elif value is not None and malformed:
+            out[key] = [masked()]
+
+    def single(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
+        shown = show(value, scope)
+        if shown is not None:
+            out[key] = shown
+
+    return many if prop.many else single
+
+
+def run(
+    step: Step | type | None, key: str, obj: JsonObject, scope: Scope, out: JsonObject
+) -> None:
+    """One step on one property, the quick forms of kept primitives included."""
+    value = obj.get(key)
+    if step is None or value is None:
+        return
+    if isinstance(step, type):
+        if type(value) is step or (step is primitives.Fragment and type(value) is int):
+            out[key] = value
+        else:
+            primitives.mask_malformed(key, value, out)
+    else:
+        step(obj, key, value, scope, out)
+
+
+def guarded_steps(
+    prop: Property,
+    tests: list[Predicate],
+    variants: Mapping[int, Mapping[str, Step | type]],
+    steps: dict[str, Step | type],
+) -> None:
+    """A property some of whose rules stand under predicates: each item is judged, then walked by
+    the variant for exactly the predicates that select it."""
+    name, beside = prop.name, "_" + prop.name
+
+    def one(mini: JsonObject, value: Json, scope: Scope) -> JsonObject:
+        mask = sum(1 << i for i, test in enumerate(tests) if test(value, scope.claims))
+        variant = variants[mask]
+        out: JsonObject = {}
+        for key in (name, beside):
+            if key in mini:
+                run(variant.get(key), key, mini, scope, out)
+        return out
+
+    def single(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
+        out.update(one({k: obj[k] for k in (name, beside) if k in obj}, obj.get(name), scope))
+
+    def many(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
+        items, notes = obj.get(name), obj.get(beside)
+        if not isinstance(items, list | None) or not isinstance(notes, list | None):
+            single(obj, key, value, scope, out)
+            return
+        items, notes = items or [], notes or []
+        shown: list[Json] = []
+        shown_notes: list[Json] = []
+        for index in range(max(len(items), len(notes))):
+            item = items[index] if index < len(items) else None
+            note = notes[index] if index < len(notes) else None
+            mini: JsonObject = {name: [item]} if note is None else {name: [item], beside: [note]}
+            result = one(mini, item, scope)
+            values, reasons = result.get(name), result.get(beside)
+            for position, entry in enumerate(values if isinstance(values, list) else ()):
+                shown.append(entry)
+                shown_notes.append(reasons[position] if isinstance(reasons, list) else None)
+        if shown:
+            out[name] = shown
+            if any(n is not None for n in shown_notes):
+                out[beside] = shown_notes
+
+    step = many if prop.many else single
+
+    def sibling(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
+        if obj.get(name) is None:
+            step(obj, name, None, scope, out)
+
+    steps[name] = step
+    if prop.primitive:
+        steps[beside] = sibling
+
+

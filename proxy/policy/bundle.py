@@ -1,0 +1,225 @@
+"""Bundles of every type, walked entry by entry; the identity of a thing is its absolute URL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.reference import Reference, parse_reference
+from proxy.fhir.structure import RESOURCES
+from proxy.policy.scope import Fates, Scope
+
+if TYPE_CHECKING:
+    from proxy.policy.walk import Compiler
+
+_SERVED = frozenset({"searchset", "history"})
+
+
+class Entry(NamedTuple):
+    """An entry and how what it holds is named. ``identity``: absolute URL, empty without a
+    fullUrl. ``base``: where its relative references resolve."""
+
+    position: int
+    source: JsonObject
+    resource: JsonObject | None
+    identity: str
+    base: str
+    full_url: str | None  # shown
+    id: str | None  # shown
+    url: str  # absolute URL of the thing, made up where it has none
+
+
+class BundleWalk:
+    """The part of the walk that knows Bundles."""
+
+    def __init__(self, compiler: Compiler) -> None:
+        self._compiler = compiler
+
+    def entries(self, bundle: JsonObject, out: JsonObject, scope: Scope) -> None:
+        """Put the shown entries of ``bundle`` into ``out``."""
+        source = bundle.get("entry")
+        if not isinstance(source, list):
+            return
+        outer_url, outer_base = scope.url, scope.base
+        kind = bundle.get("type")
+        served = isinstance(kind, str) and kind in _SERVED
+        found = [
+            self._name(i, e, served, scope) for i, e in enumerate(source) if isinstance(e, dict)
+        ]
+        fates: Fates = {}
+        for entry in found:
+            if entry.identity and entry.identity not in fates:
+                fates[entry.identity] = self._fate(entry, scope)
+        scope.frames.append(fates)
+        outer_met = scope.met
+        try:
+            shown, met = self._reveal(found, scope)
+            if kind == "document" and found:
+                lost = self._lost(found, shown, met, scope)
+                if lost:
+                    for entry in found:
+                        if entry.position in lost and entry.identity:
+                            fates[entry.identity] = None
+                    kept = [e for e in found if e.position not in lost]
+                    shown, _ = self._reveal(kept, scope)
+        finally:
+            scope.frames.pop()
+            scope.url, scope.base, scope.met = outer_url, outer_base, outer_met
+        if shown:
+            out["entry"] = [shown[i] for i in sorted(shown)]
+
+    def _name(self, index: int, source: JsonObject, served: bool, scope: Scope) -> Entry:
+        held = source.get("resource")
+        resource = held if isinstance(held, dict) else None
+        type_name = str(resource.get("resourceType")) if resource else ""
+        id, text = (resource or {}).get("id"), source.get("fullUrl")
+        if served and text is None and isinstance(id, str):
+            text = f"{scope.bases.main}/{type_name}/{id}"
+        reference = parse_reference(text, scope.base) if text is not None else None
+        if reference is not None and reference.kind in ("relative", "absolute", "urn"):
+            identity = scope.identity(reference)
+            if self._routable(reference, type_name, scope):
+                shown = scope.show_id(type_name, reference.id)
+                url = f"{scope.public}/{type_name}/{shown}"
+                main = scope.bases.main
+                return Entry(index, source, resource, identity, main, url, shown, identity)
+            base = reference.base or scope.bases.main
+            uuid = scope.namer.show_uri(identity)
+            return Entry(
+                index, source, resource, identity, base, uuid, uuid.rpartition(":")[2], identity
+            )
+        made_up = f"{scope.url}#{index}"
+        uuid = scope.namer.show_uri(made_up).rpartition(":")[2]
+        return Entry(index, source, resource, "", scope.bases.main, None, uuid, made_up)
+
+    def _routable(self, reference: Reference, type_name: str, scope: Scope) -> bool:
+        return bool(
+            reference.type
+            and reference.base in scope.bases
+            and reference.type == type_name
+            and type_name in RESOURCES
+        )
+
+    def _fate(self, entry: Entry, scope: Scope) -> str | None:
+        if entry.resource is None or not self._compiler.visible(entry.resource, scope.claims):
+            return None
+        if entry.full_url is None or entry.full_url.startswith("urn:"):
+            return entry.full_url
+        return f"{entry.resource['resourceType']}/{entry.id}"
+
+    def _reveal(
+        self, entries: list[Entry], scope: Scope
+    ) -> tuple[dict[int, JsonObject], dict[int, set[str]]]:
+        """The shown entries by index, and what each refers to."""
+        shown: dict[int, JsonObject] = {}
+        met: dict[int, set[str]] = {}
+        for entry in entries:
+            scope.base, scope.url, scope.met = entry.base, entry.url, set()
+            if entry.resource is None:
+                continue
+            resource = self._compiler.resource(entry.resource, scope, entry.id)
+            if resource is None:
+                continue
+            shown[entry.position] = self._envelope(entry, resource, scope)
+            met[entry.position] = scope.met
+        return shown, met
+
+    def _envelope(self, entry: Entry, resource: JsonObject, scope: Scope) -> JsonObject:
+        out: JsonObject = {}
+        if entry.full_url is not None:
+            out["fullUrl"] = entry.full_url
+        out["resource"] = resource
+        search, request = entry.source.get("search"), entry.source.get("request")
+        if isinstance(search, dict) and isinstance(search.get("mode"), str):
+            out["search"] = {"mode": search["mode"]}
+        if isinstance(request, dict) and isinstance(request.get("method"), str):
+            url = self._request_url(request.get("url"), entry, scope)
+            if url is not None:
+                out["request"] = {"method": request["method"], "url": url}
+        response = entry.source.get("response")
+        if isinstance(response, dict) and isinstance(response.get("status"), str):
+            out["response"] = {"status": response["status"]}
+        return out
+
+    def _request_url(self, text: Json, entry: Entry, scope: Scope) -> str | None:
+        if not isinstance(text, str):
+            return None
+        if text in RESOURCES:
+            return text
+        reference = parse_reference(text, scope.bases.main)
+        if not reference.type or reference.base not in scope.bases:
+            return reference.type if reference.type in RESOURCES else None
+        if reference.type not in RESOURCES or not scope.shows(reference.type):
+            return None
+        return f"{reference.type}/{scope.show_id(reference.type, reference.id)}"
+
+    def _lost(
+        self,
+        entries: list[Entry],
+        shown: dict[int, JsonObject],
+        met: dict[int, set[str]],
+        scope: Scope,
+    ) -> set[int]:
+        """Entries that the document's Composition reaches in the source and no longer as shown."""
+        by_identity = {e.identity: e.position for e in reversed(entries) if e.identity}
+        first = entries[0].position
+        reached = _reach(first, {i: {by_identity[m] for m in met[i]} for i in met})
+        unreached = set(shown) - reached
+        if not unreached:
+            return set()
+        edges = {}
+        for entry in entries:
+            scope.base = entry.base
+            named = {scope.identity(parse_reference(t, entry.base)) for t in _texts(entry.resource)}
+            edges[entry.position] = {by_identity[n] for n in named if n in by_identity}
+        return unreached & _reach(first, edges)
+
+    def links(
+        self, obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject
+    ) -> None:
+        """Bundle.link: only what names a resource or a type of the upstream."""
+        shown: list[Json] = []
+        for link in value if isinstance(value, list) else ():
+            relation = link.get("relation") if isinstance(link, dict) else None
+            text = link.get("url") if isinstance(link, dict) else None
+            below = scope.bases.below(text) if isinstance(text, str) else None
+            if below is None or below.query is not None or not isinstance(relation, str):
+                continue
+            type_name, _, id = below.path.partition("/")
+            if type_name not in RESOURCES or not scope.shows(type_name):
+                continue
+            url = f"{scope.public}/{type_name}"
+            if id:
+                reference = parse_reference(below.path, scope.bases.main)
+                if reference.kind != "relative":
+                    continue
+                url += "/" + scope.show_id(type_name, reference.id)
+            shown.append({"relation": relation, "url": url})
+        if shown:
+            out[key] = shown
+
+
+def _reach(first: int, edges: dict[int, set[int]]) -> set[int]:
+    reached, waiting = {first}, [first]
+    while waiting:
+        for index in edges.get(waiting.pop(), ()):
+            if index not in reached:
+                reached.add(index)
+                waiting.append(index)
+    return reached
+
+
+def _texts(value: Json) -> list[str]:
+    """Every ``reference`` text in a resource, its contained resources included."""
+    found: list[str] = []
+    waiting: list[Json] = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            text = item.get("reference")
+            if isinstance(text, str):
+                found.append(text)
+            waiting.extend(v for v in item.values() if isinstance(v, dict | list))
+        elif isinstance(item, list):
+            waiting.extend(v for v in item if isinstance(v, dict | list))
+    return found

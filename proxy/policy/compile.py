@@ -1,0 +1,194 @@
+"""A policy compiled: for every element a lens, for every type one walk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from proxy.fhir.codec import Json, JsonObject, decode, encode
+from proxy.fhir.structure import RESOURCES, Property, properties
+from proxy.lenses import method as lens_method
+from proxy.policy.decide import (
+    KEEP,
+    Decision,
+    Mode,
+    Nodes,
+    path_tree,
+    strength,
+)
+from proxy.policy.model import Method, Policy, Source
+from proxy.policy.scope import Scope
+from proxy.policy.walk import Compiler
+
+LensKind = Literal["keep", "hidden", "pseudonym", "coarse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lens:
+    """How one element is shown, without its predicates: the least that any of them leaves.
+
+    ``kind``: ``keep`` (as stored), ``coarse`` (generalized), ``pseudonym``, ``hidden``.
+    ``source``: the policy line that decides, None for a default; ``why`` says it in words.
+    """
+
+    kind: LensKind
+    method: Method
+    why: str
+    source: Source | None
+
+
+class View:
+    """What one kind of caller sees; immutable once made, shared by all requests."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.name = policy.name
+        self.digest = policy.digest
+        self.identity = policy.identity
+        self._root = path_tree(policy.elements)
+        self._types = {t: self._type_rule(t, self._plain(t)) for t in sorted(RESOURCES)}
+        self._shown = frozenset(t for t, m in self._types.items() if m.name in ("keep", "pass"))
+        self._compiler = Compiler(policy, self._root, self._shown)
+        self._lenses: dict[str, Lens] = {}
+
+    def shows(self, type_name: str) -> bool:
+        """Whether resources of the type are shown at all (by the rule without predicate)."""
+        return self.identity or type_name in self._shown
+
+    def passes(self, type_name: str) -> bool:
+        """Whether resources of the type are shown whole, as stored."""
+        return self.identity or self._types.get(type_name, KEEP).name == "pass"
+
+    def pseudonym(self, type_name: str) -> bool:
+        """Whether ids of the type are pseudonyms."""
+        if self.identity:
+            return False
+        return self.policy.ids.get(type_name, self.policy.ids_default) == "pseudonym"
+
+    def reveal(self, resource: JsonObject, scope: Scope) -> JsonObject | None:
+        """The resource as this view shows it; None if it is not shown (type hidden, or withheld
+        by a modifierExtension). The input is untouched; its id becomes the shown one."""
+        if self.identity:
+            return resource
+        return self._compiler.root(resource, scope)
+
+    def reveal_bytes(self, body: bytes, scope: Scope) -> bytes | None:
+        """:meth:`reveal` over bytes; raises CodecError for what is not JSON."""
+        resource = decode(body)
+        shown = self.reveal(resource, scope) if isinstance(resource, dict) else None
+        return None if shown is None else encode(shown)
+
+    def visible(self, resource: Json, claims: Mapping[str, object]) -> bool:
+        """Whether :meth:`reveal` would show the resource, without making what it shows."""
+        if not isinstance(resource, dict):
+            return False
+        return self.identity or self._compiler.visible(resource, claims)
+
+    def lens(self, path: str) -> Lens:
+        """The lens of an element by its canonical path (``Observation.valueQuantity.value``).
+
+        A choice spelled ``value[x]`` takes the least of its branches. Raises KeyError for a path
+        that R4 does not know.
+        """
+        if path not in self._lenses:
+            self._lenses[path] = self._find(path)
+        return self._lenses[path]
+
+    def _plain(self, type_name: str) -> Nodes:
+        return tuple(n for n in self._root.children.get(type_name, {}).values() if not n.guarded)
+
+    def _type_rule(self, type_name: str, nodes: Nodes) -> Method:
+        rules = [n.rule for n in nodes if n.rule is not None]
+        return rules[0].method if rules else Method("remove")
+
+    def _find(self, path: str) -> Lens:
+        type_name, *names = path.split(".")
+        if type_name not in RESOURCES:
+            raise KeyError(path)
+        if self.identity or self.passes(type_name):
+            for _ in self._places(type_name, names):
+                pass
+            return Lens("keep", Method("pass"), "shown as stored", None)
+        rule = self._types[type_name]
+        if rule.name == "remove":
+            return Lens("hidden", rule, f"{type_name} is not shown", None)
+        found = [
+            self._lens_at(place, names)
+            for nodes in (self._plain(type_name), self._all(type_name))
+            for place in [(type_name, nodes)]
+        ]
+        return min(found, key=lambda lens: strength(lens.method))
+
+    def _all(self, type_name: str) -> Nodes:
+        return tuple(self._root.children.get(type_name, {}).values())
+
+    def _places(self, type_name: str, names: list[str]) -> list[Property]:
+        where, found = type_name, []
+        for name in names:
+            options = [p for p in properties(where).values() if name in (p.name, p.element.name)]
+            if not options:
+                raise KeyError(".".join([type_name, *names]))
+            found.append(options[0])
+            where = options[0].type
+        return found
+
+    def _lens_at(self, place: tuple[str, Nodes], names: list[str]) -> Lens:
+        type_name, nodes = place
+        decision = Decision(KEEP, Mode("keep"), None, f"{type_name} is kept")
+        return self._descend(type_name, nodes, nodes, decision, names)
+
+    def _descend(
+        self, where: str, roots: Nodes, nodes: Nodes, decision: Decision, names: list[str]
+    ) -> Lens:
+        if not names:
+            return self._as_lens(decision, where)
+        name, *rest = names
+        options = [p for p in properties(where).values() if name in (p.name, p.element.name)]
+        if not options:
+            raise KeyError(name)
+        found = []
+        for prop in options:
+            special = self._special(where, prop, decision)
+            if special is not None:
+                found.append(special)
+                continue
+            below = self._compiler.nodes_of(where, prop, roots, nodes)
+            plain = tuple(n for n in below if not n.predicate)
+            for chosen in {plain, below}:
+                next_one = self._compiler.decide(where, prop, chosen, decision)
+                found.append(self._descend(prop.type, roots, chosen, next_one, rest))
+        return min(found, key=lambda lens: strength(lens.method))
+
+    def _special(self, where: str, prop: Property, decision: Decision) -> Lens | None:
+        if where in RESOURCES and prop.name == "id":
+            if self.pseudonym(where):
+                return Lens("pseudonym", Method("pseudonymize"), "ids are pseudonyms", None)
+            return Lens("keep", KEEP, "ids are real", None)
+        if where in RESOURCES and prop.name == "contained":
+            return Lens("hidden", Method("remove"), "contained resources are judged anew", None)
+        if prop.name in ("extension", "modifierExtension") and prop.type == "Extension":
+            return Lens("hidden", Method("remove"), "extensions show by their URL", None)
+        if where == "Meta" and prop.name != "lastUpdated":
+            return Lens("hidden", Method("remove"), "meta is made new", None)
+        if prop.name == "id":
+            return Lens("hidden", Method("remove"), "element ids go", None)
+        return None
+
+    def _as_lens(self, decision: Decision, where: str) -> Lens:
+        kind: LensKind
+        if decision.shown:
+            kind = "keep"
+            if where == "Reference":
+                kind = "pseudonym" if self.policy.ids_default == "pseudonym" else "keep"
+        else:
+            kind = lens_method(decision.method.name).kind
+        return Lens(kind, decision.method, decision.why, decision.source)
+
+
+def compile_view(policy: Policy) -> View:
+    """Compile a policy; every type's walk is made on its first use."""
+    return View(policy)
+
+
+__all__ = ["Lens", "Scope", "View", "compile_view"]

@@ -1,0 +1,202 @@
+"""Items of complex type: kept, opened, masked or transformed; References, Codings, Quantities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.structure import Property
+from proxy.lenses import method as lens_method
+from proxy.lenses.context import masked
+from proxy.lenses.narrative import masked_narrative
+from proxy.lenses.pseudonyms import DOCUMENT
+from proxy.policy.decide import DOCUMENT_IDENTIFIERS, coding_rule
+from proxy.policy.model import Policy
+from proxy.policy.scope import Scope
+
+if TYPE_CHECKING:
+    from proxy.policy.walk import Compiler, Site, Walker
+
+Hook = Callable[[JsonObject, JsonObject, Scope], None]
+Show = Callable[[Json, Scope], "Json | None"]
+
+class Item(NamedTuple):
+    """What one item becomes. ``shows``: whether the rule shows at least its presence."""
+
+    show: Show
+    shows: bool
+
+
+def make_item(
+    compiler: Compiler, site: Site, prop: Property, inner: Site, opens: bool
+) -> Item | None:
+    """The item function of a complex property; None if nothing of it can ever show."""
+    method = inner.decision.method
+    if method.name in ("keep", "pass"):
+        return Item(_kept(compiler.walker(inner)), True)
+    if method.name == "remove":
+        return Item(_opened(compiler.walker(inner)), False) if opens else None
+    if method.name == "mask":
+        return Item(_masked(compiler.walker(inner), prop), True)
+    document = (site.type, prop.name) in DOCUMENT_IDENTIFIERS or site.document
+    code = DOCUMENT if document and prop.type == "Identifier" else prop.type
+    walk = compiler.walker(inner) if opens else None
+    return Item(_transformed(compiler, inner, code, walk), True)
+
+
+def _kept(walk: Walker) -> Show:
+    def show(value: Json, scope: Scope) -> Json | None:
+        if type(value) is dict:
+            return walk(value, scope)
+        return None if value is None else masked()
+
+    return show
+
+
+def _opened(walk: Walker) -> Show:
+    return lambda value, scope: walk(value, scope) if isinstance(value, dict) else None
+
+
+def _masked(walk: Walker, prop: Property) -> Show:
+    """Data-absent-reason, the required children, and what longer paths open."""
+    if prop.type == "Narrative":
+        return lambda value, scope: None if value is None else masked_narrative()
+    section = prop.type == "Composition.section"
+
+    def show(value: Json, scope: Scope) -> Json | None:
+        if value is None:
+            return None
+        opened = walk(value if isinstance(value, dict) else {}, scope) or {}
+        shown: JsonObject = {**_masked_object(), **opened}
+        if section:
+            shown.setdefault("text", masked_narrative())
+            shown.setdefault("emptyReason", _withheld())
+        return shown
+
+    return show
+
+
+def _masked_object() -> JsonObject:
+    shown = masked()
+    return shown if isinstance(shown, dict) else {}
+
+
+def _withheld() -> JsonObject:
+    """R4, list-empty-reason ``withheld``: a section that is there and not shown."""
+    system = "http://terminology.hl7.org/CodeSystem/list-empty-reason"
+    return {"coding": [{"system": system, "code": "withheld"}]}
+
+
+def _transformed(compiler: Compiler, inner: Site, code: str, walk: Walker | None) -> Show:
+    method = inner.decision.method
+    transform = lens_method(method.name).bind(dict(method.params), code)
+    extensions = compiler.extensions
+
+    def show(value: Json, scope: Scope) -> Json | None:
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            return transform_malformed(value, scope)
+        if "modifierExtension" in value and extensions.withholds(value):
+            return None
+        if value.keys() <= {"id", "extension"}:
+            reason = extensions.show(value.get("extension"), scope, bare=True, listed=False)
+            return {"extension": reason} if reason else None
+        opened = (walk(value, scope) if walk is not None else None) or {}
+        shown = transform(value, scope)
+        if shown is None:
+            return {**_masked_object(), **opened}
+        if isinstance(shown, dict):
+            return {**opened, **shown} or None
+        return shown
+
+    def transform_malformed(value: Json, scope: Scope) -> Json:
+        return masked_narrative() if code == "Narrative" else masked()
+
+    return show
+
+
+def reference(walk: Walker, shown: frozenset[str], site: Site) -> Walker:
+    """A Reference: what is not shown is not referred to."""
+    if site.decision.mode.kind == "closed":
+        return walk
+
+    def show(obj: JsonObject, scope: Scope) -> JsonObject | None:
+        text, declared = obj.get("reference"), obj.get("type")
+        out: JsonObject = {}
+        if type(text) is str:
+            named = scope.refer(text, declared)
+            if named is None:
+                return None
+            out["reference"] = named
+        elif text is not None:
+            out["_reference"] = masked()
+        if type(declared) is str:
+            if declared in shown:
+                out["type"] = declared
+        elif declared is not None:
+            out["_type"] = masked()
+        rest = walk(obj, scope)
+        if rest is not None:
+            out.update(rest)
+        return out or None
+
+    return show
+
+
+def coding(walk: Walker, compiler: Compiler, site: Site) -> Walker:
+    """A Coding under ``[codes]``: listed systems by ``walk``, all others by the Coding's line."""
+    rule = coding_rule(compiler.policy)
+    prefixes = compiler.policy.codes
+    if rule is None or prefixes is None:
+        return walk
+    other = site._replace(decision=rule)
+    if rule.method.name == "remove":
+        hidden = compiler.walker(other)
+        unlisted: Show = lambda value, scope: hidden(value, scope)  # type: ignore[arg-type]  # noqa: E731
+    elif rule.method.name == "mask":
+        unlisted = lambda value, scope: masked()  # noqa: E731
+    elif rule.shown:
+        covered = compiler.walker(other)
+        unlisted = lambda value, scope: covered(value, scope)  # type: ignore[arg-type]  # noqa: E731
+    else:
+        unlisted = _transformed(compiler, other, "Coding", None)
+
+    def show(obj: JsonObject, scope: Scope) -> JsonObject | None:
+        system = obj.get("system")
+        if (type(system) is str and system.startswith(prefixes)) or obj.keys() <= {
+            "id",
+            "extension",
+        }:
+            return walk(obj, scope)
+        return unlisted(obj, scope)  # type: ignore[return-value]
+
+    return show
+
+
+def quantity_codes(site: Site, policy: Policy) -> list[Hook]:
+    """The code of a Quantity shows if its system is listed (qty-3: a code needs a system)."""
+    line = policy.datatypes.get("Quantity.code")
+    if site.decision.mode.kind != "keep" or (line is not None and line.method.name == "keep"):
+        return []
+    prefixes = policy.codes
+
+    def hook(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
+        system = obj.get("system")
+        listed = type(system) is str and (prefixes is None or system.startswith(prefixes))
+        if not listed:
+            out.pop("code", None)
+            out.pop("system", None)
+
+    return [hook]
+
+
+def dependent(element: str, stem: str) -> Hook:
+    """Take ``element`` out where no ``stem[x]`` shows."""
+
+    def hook(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
+        if element in out and not any(k.lstrip("_").startswith(stem) for k in out):
+            del out[element]
+
+    return hook

@@ -1,0 +1,236 @@
+"""Steps for primitive properties: the value, its ``_name`` sibling, and both in arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from proxy.fhir.codec import Fragment, Json, JsonObject
+from proxy.fhir.structure import Property
+from proxy.lenses import method as lens_method
+from proxy.lenses.context import masked
+from proxy.policy.model import Method
+from proxy.policy.required import LEGAL_VALUES
+from proxy.policy.scope import Scope
+
+if TYPE_CHECKING:
+    from proxy.policy.decide import Decision
+    from proxy.policy.walk import Compiler, Site, Step
+
+# What a scalar becomes: the shown value, or one of these.
+Scalar = Callable[[Json, Scope], Json]
+
+
+class _Gone:
+    """A value that is not shown, nor its presence."""
+
+
+GONE = _Gone()  # as Json to the type checker below
+MASK = _Gone()
+
+JSON_TYPES: dict[str, type] = {
+    "boolean": bool,
+    "integer": int,
+    "positiveInt": int,
+    "unsignedInt": int,
+    "decimal": Fragment,
+}
+
+
+def json_type(code: str) -> type:
+    """The Python type of a decoded primitive; Fragment stands for any JSON number."""
+    return JSON_TYPES.get(code, str)
+
+
+def is_well_typed(value: Json, code: str) -> bool:
+    """Whether a value has the JSON type of the primitive ``code``."""
+    kind = json_type(code)
+    return type(value) is kind or (kind is Fragment and type(value) is int)
+
+
+def mask_malformed(key: str, value: Json, out: JsonObject) -> None:
+    """In place of a value of the wrong JSON type: presence, masked."""
+    out["_" + key] = masked()
+
+
+def scalar(method: Method, code: str, *, required: bool = False) -> Callable[[Json, Scope], object]:
+    """The function from one value to what is shown of it, ``GONE`` or ``MASK``."""
+    if method.name in ("keep", "pass"):
+        if code == "canonical":
+            return _canonical
+        return lambda value, scope: value if is_well_typed(value, code) else MASK
+    if method.name == "remove":
+        return lambda value, scope: GONE
+    if method.name == "mask":
+        return lambda value, scope: MASK
+    transform = lens_method(method.name).bind(dict(method.params), code)
+    if code == "instant":
+        return _instant(transform, required)
+
+    def show(value: Json, scope: Scope) -> object:
+        shown = transform(value, scope)
+        return MASK if shown is None else shown
+
+    return show
+
+
+def _canonical(value: Json, scope: Scope) -> object:
+    if type(value) is not str:
+        return MASK
+    shown = scope.show_canonical(value)
+    return GONE if shown is None else shown
+
+
+def _instant(
+    transform: Callable[[Json, Scope], Json | None], required: bool
+) -> Callable[[Json, Scope], object]:
+    """An instant has no shorter legal form (R4, datatypes.html#instant)."""
+
+    def show(value: Json, scope: Scope) -> object:
+        shown = transform(value, scope)
+        if shown is None:
+            return MASK
+        return f"{str(shown)[:4]}-01-01T00:00:00Z" if required else GONE
+
+    return show
+
+
+def legal_value(prop: Property) -> str | None:
+    """What a required primitive shows when it is masked; None where only a reason can stand."""
+    return LEGAL_VALUES.get(prop.type) if prop.element.min > 0 else None
+
+
+def add_steps(
+    site: Site,
+    prop: Property,
+    decision: Decision,
+    compiler: Compiler,
+    steps: dict[str, Step | type],
+) -> None:
+    """Add the steps of a primitive property to ``steps``; none where it is hidden."""
+    method = decision.method
+    if method.name == "remove":
+        return
+    if site.type == "Reference" and prop.name in ("reference", "type") and decision.shown:
+        steps["_" + prop.name] = _sibling(compiler, kept=True)  # the value itself: complexes
+        return
+    legal = legal_value(prop)
+    show = scalar(method, prop.type, required=prop.element.min > 0)
+    if prop.many:
+        many = _list_step(prop.name, show, legal, compiler, decision)
+        steps[prop.name] = many
+        steps["_" + prop.name] = _alone(prop.name, many)
+        return
+    fast = decision.shown and legal is None and prop.type != "canonical"
+    steps[prop.name] = json_type(prop.type) if fast else _single(show, legal)
+    if method.name == "mask":
+        steps["_" + prop.name] = _masked_sibling(legal)
+    else:
+        steps["_" + prop.name] = _sibling(compiler, kept=decision.shown)
+
+
+def _single(show: Callable[[Json, Scope], object], legal: str | None) -> Step:
+    def step(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
+        if value is None:
+            return
+        shown = show(value, scope)
+        if shown is MASK:
+            if legal is not None:
+                out[key] = legal
+            else:
+                out["_" + key] = masked()
+        elif shown is not GONE:
+            out[key] = shown  # type: ignore[assignment]
+
+    return step
+
+
+def _sibling(compiler: Compiler, *, kept: bool) -> Step:
+    """``_name``: its listed extensions where the element is kept; a data-absent-reason where the
+    element has no value."""
+    extensions = compiler.extensions
+
+    def step(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
+        if key in out or not isinstance(value, dict):
+            return
+        bare = obj.get(key[1:]) is None
+        shown = extensions.show(value.get("extension"), scope, bare=bare, listed=kept)
+        if shown:
+            out[key] = {"extension": shown}
+
+    return step
+
+
+def _masked_sibling(legal: str | None) -> Step:
+    def step(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
+        name = key[1:]
+        if obj.get(name) is None and value is not None:
+            if legal is not None:
+                out[name] = legal
+            else:
+                out[key] = masked()
+
+    return step
+
+
+def _alone(name: str, many: Step) -> Step:
+    """The sibling array of a repeating primitive: its own step only if no values stand beside."""
+
+    def step(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
+        if obj.get(name) is None:
+            many(obj, name, None, scope, out)
+
+    return step
+
+
+def _list_step(
+    name: str,
+    show: Callable[[Json, Scope], object],
+    legal: str | None,
+    compiler: Compiler,
+    decision: Decision,
+) -> Step:
+    kept, hides = decision.shown, decision.method.name == "mask"
+    extensions = compiler.extensions
+
+    def reasons(value: Json, sibling: Json, scope: Scope) -> Json:
+        if not isinstance(sibling, dict):
+            return None
+        found = extensions.show(
+            sibling.get("extension"), scope, bare=value is None, listed=kept
+        )
+        return {"extension": found} if found else None
+
+    def step(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
+        siblings = obj.get("_" + name)
+        if value is not None and not isinstance(value, list):
+            out[name], out["_" + name] = [None], [masked()]
+            return
+        values = value or []
+        beside = siblings if isinstance(siblings, list) else []
+        shown: list[Json] = []
+        notes: list[Json] = []
+        for index in range(max(len(values), len(beside))):
+            one = values[index] if index < len(values) else None
+            note = beside[index] if index < len(beside) else None
+            if one is None and not (hides and note is not None):
+                reason = reasons(None, note, scope)
+                if reason is not None:
+                    shown.append(None)
+                    notes.append(reason)
+                continue
+            result = MASK if one is None else show(one, scope)
+            if result is GONE:
+                continue
+            if result is MASK:
+                shown.append(legal)
+                notes.append(masked() if legal is None else None)
+            else:
+                shown.append(result)  # type: ignore[arg-type]
+                notes.append(reasons(one, note, scope) if kept else None)
+        if shown:
+            out[name] = shown
+            if any(n is not None for n in notes):
+                out["_" + name] = notes
+
+    return step

@@ -1,0 +1,174 @@
+"""After a walk: required elements that a rule hid get what keeps the resource valid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.structure import Property, properties
+from proxy.lenses.context import masked
+from proxy.lenses.narrative import masked_narrative
+from proxy.lenses.pseudonyms import show_document_identifier, show_identifier
+from proxy.policy import primitives
+from proxy.policy.decide import DOCUMENT_IDENTIFIERS, Decision, Mode
+from proxy.policy.model import Method
+from proxy.policy.required import DEMANDS, LEGAL_VALUES, Demand, title
+from proxy.policy.scope import Scope
+
+if TYPE_CHECKING:
+    from proxy.policy.walk import Compiler, Site, Walker
+
+Restore = Callable[[JsonObject, JsonObject, Scope], None]
+
+
+def restorers(type_name: str, compiler: Compiler, site: Site) -> list[Restore]:
+    """What to put back in objects of a type, given how the site shows its elements."""
+    found: list[Restore] = []
+    choices: dict[str, list[Property]] = {}
+    for prop in properties(type_name).values():
+        if prop.element.min > 0 and prop.name != "id":
+            choices.setdefault(prop.element.name, []).append(prop)
+    for props in choices.values():
+        if type_name == "Reference" or (type_name == "Extension" and props[0].name == "url"):
+            continue
+        found.append(_restore(type_name, props, compiler, site))
+    if type_name == "Bundle":
+        found += _document_demands(compiler, site)
+    found += [_demand(d, compiler, site) for d in DEMANDS.get(type_name, ())]
+    return found
+
+
+def hides(compiler: Compiler, site: Site, prop: Property) -> bool:
+    """Whether the rule alone, no predicate selecting, leaves nothing of the property."""
+    nodes = tuple(
+        n
+        for n in compiler.nodes_of(site.type, prop, site.roots, site.nodes)
+        if not n.predicate
+    )
+    decision = compiler.decide(site.type, prop, nodes, site.decision)
+    if decision.method.name != "remove":
+        return False
+    return prop.primitive or compiler.item(site, prop, nodes, decision) is None
+
+
+def _had(obj: JsonObject, name: str) -> bool:
+    return obj.get(name) is not None or obj.get("_" + name) is not None
+
+
+def _shows(out: JsonObject, name: str) -> bool:
+    return name in out or "_" + name in out
+
+
+def _restore(type_name: str, props: list[Property], compiler: Compiler, site: Site) -> Restore:
+    names = [p.name for p in props]
+    always = len(props) == 1 and hides(compiler, site, props[0])
+    makers = {p.name: _maker(type_name, p, compiler) for p in props}
+
+    def restore(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
+        if any(_shows(out, n) for n in names):
+            return
+        name = next((n for n in names if _had(obj, n)), names[0] if always else None)
+        if name is not None:
+            makers[name](obj, out, scope)
+
+    return restore
+
+
+def _maker(type_name: str, prop: Property, compiler: Compiler) -> Restore:
+    name = prop.name
+    if (type_name, name) == ("Composition", "title"):
+
+        def make_title(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
+            out["title"] = title(out)
+
+        return make_title
+    if prop.primitive:
+        return _primitive_maker(prop)
+    if prop.type == "Identifier":
+        document = (type_name, name) in DOCUMENT_IDENTIFIERS
+        return _identifier_maker(name, document)
+    walks: list[Walker] = []
+
+    def make(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
+        if not walks:
+            from proxy.policy.walk import Site
+
+            decision = Decision(Method("mask"), Mode("closed"), None, "required")
+            walks.append(compiler.walker(Site(prop.type, (), (), decision)))
+        value: JsonObject = {**_object(masked()), **(walks[0]({}, scope) or {})}
+        shown: Json = masked_narrative() if prop.type == "Narrative" else value
+        out[name] = [shown] if prop.many else shown
+
+    return make
+
+
+def _object(value: Json) -> JsonObject:
+    return value if isinstance(value, dict) else {}
+
+
+def _primitive_maker(prop: Property) -> Restore:
+    legal, name = LEGAL_VALUES.get(prop.type), prop.name
+
+    def make(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
+        if legal is not None:
+            out[name] = [legal] if prop.many else legal
+        elif prop.many:
+            out[name], out["_" + name] = [None], [masked()]
+        else:
+            out["_" + name] = masked()
+
+    return make
+
+
+def _identifier_maker(name: str, document: bool) -> Restore:
+    show = show_document_identifier if document else show_identifier
+
+    def make(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
+        source = obj.get(name)
+        many = isinstance(source, list)
+        items = source if isinstance(source, list) else [source]
+        shown = [s for s in (show(i, scope) for i in items) if s]
+        if shown:
+            out[name] = list(shown) if many else shown[0]
+        elif source is not None:
+            out[name] = [masked()] if many else masked()
+
+    return make
+
+
+def _document_demands(compiler: Compiler, site: Site) -> list[Restore]:
+    """bdl-9 and bdl-10: a document Bundle has an identifier and a timestamp."""
+    identifier = _identifier_maker("identifier", document=True)
+    prop = properties("Bundle")["timestamp"]
+    nodes = compiler.nodes_of("Bundle", prop, site.roots, site.nodes)
+    method = compiler.decide("Bundle", prop, nodes, site.decision).method
+    show = primitives.scalar(method, "instant", required=True)
+
+    def restore(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
+        if obj.get("type") != "document":
+            return
+        if not _shows(out, "identifier") and _had(obj, "identifier"):
+            identifier(obj, out, scope)
+        if not _shows(out, "timestamp"):
+            shown = show(obj.get("timestamp"), scope)
+            if isinstance(shown, str):
+                out["timestamp"] = shown
+            elif _had(obj, "timestamp") or shown is primitives.GONE:
+                out["timestamp"] = LEGAL_VALUES["instant"]
+
+    return [restore]
+
+
+def _demand(demand: Demand, compiler: Compiler, site: Site) -> Restore:
+    first = properties(site.type)[demand.names[0]]
+    hidden = hides(compiler, site, first)
+
+    def restore(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
+        if any(_shows(out, n) for n in demand.names):
+            return
+        if hidden or any(_had(obj, n) for n in demand.names):
+            shown = demand.fallback()
+            out[first.name] = [shown] if first.many else shown
+
+    return restore

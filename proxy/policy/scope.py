@@ -1,0 +1,125 @@
+"""What one reveal knows beside the resource: who names, where relative URLs stand, what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Final
+
+from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.reference import Bases, Reference, parse_reference
+from proxy.fhir.structure import RESOURCES
+from proxy.lenses.context import Naming
+
+# The fate of a thing in the Bundle at hand: how a reference to it is shown, or None if it is not.
+Fates = dict[str, str | None]
+MISSING: Final = object()
+
+
+@dataclass(slots=True)
+class Contained:
+    """The contained resources of one resource, named in the order in which references meet them.
+
+    ``resources``: by their own id. ``names``: id to the shown ``cN``. ``queue``: to be revealed.
+    """
+
+    resources: dict[str, JsonObject]
+    visible: Callable[[JsonObject], bool]
+    real: bool
+    names: dict[str, str | None] = field(default_factory=dict)
+    queue: list[str] = field(default_factory=list)
+    container_named: bool = False
+
+    def refer(self, id: str) -> str | None:
+        if id == "":
+            self.container_named = True
+            return "#"
+        if id not in self.names:
+            resource = self.resources.get(id)
+            if resource is None or not self.visible(resource):
+                self.names[id] = None
+            else:
+                shown = id if self.real else f"c{len(self.queue) + 1}"
+                self.names[id] = shown
+                self.queue.append(id)
+        name = self.names[id]
+        return None if name is None else "#" + name
+
+
+@dataclass(slots=True)
+class Scope:
+    """The context of one reveal; made anew for each resource that is answered.
+
+    ``bases``: the upstream's base and its aliases. ``public``: the public base, without a slash
+    at its end. ``today``: the civil date (UTC). ``base``: where relative references resolve at
+    this point. ``shows``: whether a type is shown at all; ``pseudonym``: whether its ids are
+    pseudonyms. ``met``: identities that shown references named since it was last cleared.
+    """
+
+    namer: Naming
+    bases: Bases
+    public: str
+    today: date
+    shows: Callable[[str], bool]
+    pseudonym: Callable[[str], bool]
+    claims: Mapping[str, object] = field(default_factory=dict)
+    base: str = ""
+    url: str = ""  # absolute URL of the Bundle at hand
+    frames: list[Fates] = field(default_factory=list)
+    contained: Contained | None = None
+    met: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.base = self.base or self.bases.main
+
+    def identity(self, reference: Reference) -> str:
+        """The absolute URL that names a thing, aliases of the upstream made its own base."""
+        if reference.type and reference.base in self.bases:
+            return f"{self.bases.main}/{reference.type}/{reference.id}"
+        return reference.identity
+
+    def show_id(self, type: str, id: str) -> str:
+        return self.namer.show_id(type, id) if self.pseudonym(type) else id
+
+    def refer(self, text: str, declared: Json) -> str | None:
+        """How the reference ``text`` is shown; None if what it names is not shown.
+
+        ``declared``: Reference.type.
+        """
+        reference = parse_reference(text, self.base)
+        if reference.kind in ("invalid", "conditional"):
+            return None
+        if reference.kind == "fragment":
+            return None if self.contained is None else self.contained.refer(reference.fragment)
+        identity = self.identity(reference)
+        for fates in reversed(self.frames):
+            fate = fates.get(identity, MISSING)
+            if fate is not MISSING:
+                if fate is not None:
+                    self.met.add(identity)
+                return fate  # type: ignore[return-value]  # MISSING is gone
+        return self._refer_outside(reference, identity, declared)
+
+    def _refer_outside(self, reference: Reference, identity: str, declared: Json) -> str | None:
+        if reference.type and reference.base in self.bases:
+            if reference.type not in RESOURCES or not self.shows(reference.type):
+                return None
+            return f"{reference.type}/{self.show_id(reference.type, reference.id)}"
+        if self.bases.below(identity) is not None:
+            return None  # under the upstream's base, but no resource
+        for type in (reference.type, declared):
+            if type and not (isinstance(type, str) and self.shows(type)):
+                return None
+        return self.namer.show_uri(identity) if identity else None
+
+    def show_canonical(self, text: str) -> str | None:
+        """A canonical as shown: the upstream's own are rebased, all others stay as they are."""
+        url, mark, version = text.partition("|")
+        below = self.bases.below(url)
+        if below is None:
+            return text
+        type, _, id = below.path.partition("/")
+        if not (id and "/" not in id and type in RESOURCES and self.shows(type)):
+            return None
+        return f"{self.public}/{type}/{self.show_id(type, id)}{mark}{version}"
