@@ -52,13 +52,13 @@ class Namer:
         self._shown_uris = lru_cache(_CACHED)(self._show_uri)
         self._shown_documents = lru_cache(_CACHED // 4)(self._show_document)
 
-    def show_id(self, type_name: str, real: str) -> str:
+    def show_id(self, type: str, real: str) -> str:
         """The id shown for the resource ``real`` of the type: a legal FHIR id, always the same."""
         if len(real) > _LONGEST:
-            return self._show_id(type_name, real)
-        return self._shown_ids(type_name, real)
+            return self._show_id(type, real)
+        return self._shown_ids(type, real)
 
-    def real_ids(self, type_name: str, shown: str) -> tuple[str, ...]:
+    def real_ids(self, type: str, shown: str) -> tuple[str, ...]:
         """The ids to ask the upstream for when a client says ``shown``.
 
         One if it was made here; one per accepted key if it has 41 to 64 characters and may stand
@@ -66,7 +66,7 @@ class Namer:
         candidate is a legal FHIR id. A resource found under one is ours to show only under
         ``show_id`` of its own id (which differs from ``shown`` after a rotation).
         """
-        return self._real_ids(type_name, shown) if len(shown) <= 64 else ()
+        return self._real_ids(type, shown) if len(shown) <= 64 else ()
 
     def show_uri(self, uri: str) -> str:
         """``urn:uuid:…`` for an absolute URL or URN that lives elsewhere than in the upstream."""
@@ -104,15 +104,15 @@ class Namer:
         ciphers = self._by_version.get(value[:1])
         return ciphers.open_document(value) if ciphers else None
 
-    def _show_id(self, type_name: str, real: str) -> str:
+    def _show_id(self, type: str, real: str) -> str:
         if not _ID.fullmatch(real):
-            return self._current.hashed_uuid(f"id/{type_name}/{real}")
-        return self._current.seal_id(_bytes(type_name), real)
+            return self._current.hashed_uuid(f"id/{type}/{real}")
+        return self._current.seal_id(_bytes(type), real)
 
-    def _decode_id(self, type_name: str, shown: str) -> tuple[str, ...]:
+    def _decode_id(self, type: str, shown: str) -> tuple[str, ...]:
         if not _ID.fullmatch(shown):
             return ()
-        context = _bytes(type_name)
+        context = _bytes(type)
         ciphers = self._by_version.get(shown[0])
         real = ciphers.open_id(context, shown) if ciphers else None
         if real is not None:
