@@ -1,0 +1,191 @@
+"""The oracle's methods: one value on its way out, and ages of the oldest.
+
+Tables (ZIP prefixes, states, countries, age codes, titles) are data, handed in as
+:class:`Tables`; what is done with them is said here once more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Protocol
+
+import orjson
+
+from proxy.policy.model import Method
+from tests.oracle_facts import Json, masked_narrative, read_day
+
+UCUM = "http://unitsofmeasure.org"
+
+
+class Pseudonymizer(Protocol):
+    """What the oracle needs of the project's naming."""
+
+    def show_id(self, type: str, real: str) -> str: ...
+    def show_uri(self, uri: str) -> str: ...
+    def show_identifier(self, system: str | None, value: str) -> tuple[str, str]: ...
+    def show_document_identifier(self, value: str) -> tuple[str, str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Data that the methods stand on; keys of ``states`` and ``countries`` are lower case."""
+
+    zip3: Mapping[str, str] = field(default_factory=dict)
+    states: Set[str] = frozenset()
+    countries: Set[str] = frozenset()
+    age_codes: Set[tuple[str, str]] = frozenset()
+    years_per_unit: Mapping[str, Decimal] = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+
+def to_number(value: Json) -> Decimal | None:
+    """A JSON number exactly; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return Decimal(value)
+    if isinstance(value, orjson.Fragment):
+        text = value.contents
+        try:
+            return Decimal(text.decode() if isinstance(text, bytes) else text)
+        except InvalidOperation:
+            return None
+    return None
+
+
+def transform(
+    method: Method, code: str, value: Json, tables: Tables, namer: Pseudonymizer, document: bool
+) -> Json | None:
+    """``value`` of type ``code`` as ``method`` shows it; None if it cannot be read."""
+    if method.name == "pseudonymize":
+        return pseudonymize(value, namer, document)
+    if method.name == "narrative":
+        return masked_narrative(str(method.param("text", "MASKED")))
+    if method.name == "generalize":
+        return generalize(method, code, value, tables)
+    raise AssertionError(f"the oracle does not know the method {method.name}")
+
+
+def pseudonymize(value: Json, namer: Pseudonymizer, document: bool) -> Json | None:
+    """An Identifier as system and value of ours."""
+    if not isinstance(value, dict) or not isinstance(value.get("value"), str):
+        return None
+    system = value.get("system")
+    if system is not None and not isinstance(system, str):
+        return None
+    pair = (
+        namer.show_document_identifier(value["value"])
+        if document
+        else namer.show_identifier(system, value["value"])
+    )
+    return {"system": pair[0], "value": pair[1]}
+
+
+def generalize(method: Method, code: str, value: Json, tables: Tables) -> Json | None:
+    if (pairs := method.param("map")) is not None:
+        assert isinstance(pairs, tuple)
+        return map_code(dict(pairs), code, value)
+    to = method.param("to")
+    if to in ("year", "month"):
+        if read_day(code, value) is None:
+            return None
+        if code == "instant":
+            return value[:4] + "-01-01T00:00:00Z"
+        return value[: 4 if to == "year" else 7]
+    if to == "age-band":
+        return lower_border(tuple(range(0, 95, 5)), code, value)
+    if to == "range":
+        steps = method.param("steps")
+        assert isinstance(steps, tuple)
+        return lower_border(steps, code, value)
+    if not isinstance(value, str):
+        return None
+    text = value.strip()
+    if to == "state":
+        return text if text.lower() in tables.states else None
+    if to == "country":
+        return text if text.lower() in tables.countries else None
+    if to == "zip5":
+        return text[:5] if re.fullmatch(r"\d{5}(-?\d{4})?", text, re.ASCII) else None
+    if to == "zip3":
+        if not re.fullmatch(r"\d{3}|\d{5}(-?\d{4})?", text, re.ASCII):
+            return None
+        return tables.zip3.get(text[:3], "000")
+    raise AssertionError(f"the oracle does not know generalize to {to}")
+
+
+def lower_border(steps: tuple[object, ...], code: str, value: Json) -> Json | None:
+    """The largest step that is not above the value."""
+    if isinstance(value, dict):
+        border = lower_border(steps, "decimal", value.get("value"))
+        if border is None:
+            return None
+        shown = {"value": border}
+        if value.get("system") == UCUM and isinstance(value.get("code"), str):
+            shown |= {"system": UCUM, "code": value["code"]}
+        return shown
+    number = to_number(value)
+    if number is None:
+        return None
+    below = [Decimal(str(s)) for s in steps if Decimal(str(s)) <= number]
+    if not below:
+        return None
+    most = max(below)
+    return int(most) if most == most.to_integral_value() else orjson.Fragment(str(most))
+
+
+def map_code(table: Mapping[object, object], code: str, value: Json) -> Json | None:
+    if code == "CodeableConcept":
+        codings = value.get("coding") if isinstance(value, dict) else None
+        if not isinstance(codings, list):
+            return None
+        found = [c for c in (map_code(table, "Coding", x) for x in codings) if c is not None]
+        return {"coding": found} if found else None
+    if code == "Coding":
+        if not isinstance(value, dict) or not isinstance(value.get("code"), str):
+            return None
+        if value["code"] not in table:
+            return None
+        system = value.get("system")
+        return ({"system": system} if isinstance(system, str) else {}) | {
+            "code": table[value["code"]]
+        }
+    return table.get(value) if isinstance(value, str) else None
+
+
+# --- ages ---------------------------------------------------------------------------------------
+
+
+def years_since(code: str, text: Json, today: date) -> int | None:
+    """Whole years from a birth date (its earliest reading) to ``today``; None if malformed."""
+    day = read_day(code, text)
+    if day is None:
+        return None
+    year, month, of_month = day[0], day[1] or 1, day[2] or 1
+    return today.year - year - ((today.month, today.day) < (month, of_month))
+
+
+def unit_years(quantity: Mapping[str, Json], tables: Tables) -> Decimal | None:
+    """How many years the quantity's unit is; None if it is no unit of time."""
+    for key in ("code", "unit"):
+        name = quantity.get(key)
+        if isinstance(name, str):
+            found = tables.years_per_unit.get(name)
+            return found if found is not None else tables.years_per_unit.get(name.lower())
+    return None
+
+
+def has_unit(quantity: Mapping[str, Json]) -> bool:
+    return isinstance(quantity.get("code"), str) or isinstance(quantity.get("unit"), str)
+
+
+def age_of_text(text: str, tables: Tables) -> Decimal | None:
+    """Years said by ``93``, ``93 years``, ``1100 mo``; None without a number."""
+    match = re.search(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text, re.ASCII)
+    if match is None:
+        return None
+    return Decimal(match[1]) * tables.years_per_unit.get(match[2].lower(), Decimal(1))
