@@ -18,7 +18,7 @@ from proxy.fhir.codec import JsonObject
 LOAD_ORDER = (
     "Organization", "Location", "Practitioner", "Patient", "RelatedPerson", "Person", "Device",
     "PractitionerRole", "Endpoint", "Medication", "Condition", "Encounter", "Specimen",
-    "ServiceRequest", "Procedure", "Observation",
+    "ServiceRequest", "Procedure", "DocumentReference", "Observation",
 )
 _LAST = ("Provenance", "Bundle")
 

@@ -1,0 +1,225 @@
+"""Searching the store: criteria, chains, order, and what is included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from proxy.demo.store import Store, Version
+from proxy.errors import ProxyError
+from proxy.fhir import match, registry, search
+from proxy.fhir.codec import Json
+from proxy.fhir.r4 import SearchParameter
+from proxy.fhir.structure import RESOURCES
+
+Pairs = Sequence[tuple[str, str]]
+
+# Parameters about the answer, not about which resources match.
+_OF_THE_RESULT = frozenset(
+    {"_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude", "_format",
+     "_pretty", "_offset"}
+)
+
+
+class Refused(Exception):
+    """A search that is not possible. The text repeats what was asked, as servers do."""
+
+    def __init__(self, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def count(given: Mapping[str, str]) -> int | None:
+    """The value of ``_count``, None if there is none."""
+    text = given.get("_count", "")
+    if not text:
+        return None
+    if not text.lstrip("-").isdigit():
+        raise Refused(f"HAPI-0375: Invalid _count value: {text}")
+    return max(int(text), 0)
+
+
+def run(store: Store, type: str, pairs: Pairs, base: str) -> list[Version]:
+    """The current resources of ``type`` that satisfy every criterion, in storage order or as
+    ``_sort`` says. Raises :class:`Refused`."""
+    found = list(store.of_type(type))
+    for name, value in pairs:
+        # HAPI drops a criterion without a value; so everything matches.
+        if value and name.partition(":")[0] not in _OF_THE_RESULT:
+            found = list(_narrow(store, type, found, name, value, base))
+    for name, value in pairs:
+        if name == "_sort":
+            found = _order(type, found, value)
+    return found
+
+
+def _narrow(
+    store: Store, type: str, found: list[Version], name: str, value: str, base: str
+) -> Iterable[Version]:
+    try:
+        asked = search.parameter(name, value)
+        if asked.code == "_has":
+            return _having(store, type, found, asked, base)
+        known = registry.get(type).get(asked.code)
+        if known is None and asked.code.startswith("_"):
+            return found  # as HAPI: ignored
+        if known is None:
+            raise Refused(
+                f'HAPI-0524: Unknown search parameter "{asked.code}" for resource type "{type}". '
+                f"Valid search parameters for this search are: {sorted(registry.get(type))}"
+            )
+        if asked.chain:
+            return _chained(store, type, found, known, asked, base)
+        return [
+            version
+            for version in found
+            if _satisfies(version, type, known, asked.modifier, asked.alternatives, base)
+        ]
+    except ProxyError as error:
+        raise Refused(f"HAPI-1940: {error} ({name}={value})") from error
+
+
+def _satisfies(
+    version: Version,
+    type: str,
+    parameter: SearchParameter,
+    modifier: str,
+    values: Sequence[str],
+    base: str,
+) -> bool:
+    return version.resource is not None and match.matches(
+        version.resource, type, parameter, modifier, tuple(values), base_url=base
+    )
+
+
+def _chained(
+    store: Store,
+    type: str,
+    found: list[Version],
+    parameter: SearchParameter,
+    asked: search.Parameter,
+    base: str,
+) -> list[Version]:
+    types = [asked.modifier] if asked.modifier else list(registry.targets(parameter))
+    rest = asked.rest()
+    targets = [
+        f"{target}/{version.id}"
+        for target in types
+        if target in RESOURCES and rest.code in registry.get(target)
+        for version in run(store, target, [(rest.name, rest.value)], base)
+    ]
+    if not targets:
+        return []
+    return [v for v in found if _satisfies(v, type, parameter, "", targets, base)]
+
+
+def _having(
+    store: Store, type: str, found: list[Version], asked: search.Parameter, base: str
+) -> list[Version]:
+    other, _, rest = asked.modifier.partition(":")
+    code, _, name = rest.partition(":")
+    if other not in RESOURCES or code not in registry.get(other) or not name:
+        raise Refused(f"HAPI-1208: Invalid _has parameter: {asked.name}")
+    pointing = run(store, other, [(name, asked.value)], base)
+    parameter = registry.get(other)[code]
+    return [
+        version
+        for version in found
+        if any(
+            _satisfies(p, other, parameter, "", (f"{type}/{version.id}",), base) for p in pointing
+        )
+    ]
+
+
+def _order(type: str, found: list[Version], value: str) -> list[Version]:
+    """Sorted by each key of ``_sort``; the last key first, as every sort is stable."""
+    for key in reversed(value.split(",")):
+        code, down = key.lstrip("-"), key.startswith("-")
+        parameter = registry.get(type).get(code)
+        if parameter is None:
+            raise Refused(f'HAPI-1194: Unknown _sort parameter value "{code}" for "{type}"')
+        keys = {
+            version.id: match.sort_key(version.resource, type, parameter, down)
+            for version in found
+            if version.resource is not None
+        }
+        having = [v for v in found if keys.get(v.id) is not None]
+        having.sort(key=lambda v: keys[v.id], reverse=down)
+        # What has no value comes last, in either direction.
+        found = having + [v for v in found if keys.get(v.id) is None]
+    return found
+
+
+def included(
+    store: Store, page: Sequence[Version], pairs: Pairs, base: str
+) -> list[Version]:
+    """What ``_include`` and ``_revinclude`` add to a page. Raises :class:`Refused`."""
+    wanted = [(n, v) for n, v in pairs if n.partition(":")[0] in ("_include", "_revinclude")]
+    known = {(v.type, v.id) for v in page}
+    added: list[Version] = []
+    sources = {False: list(page), True: list(page)}
+    while wanted:
+        fresh: list[Version] = []
+        for name, value in wanted:
+            iterate = name.partition(":")[2] in ("iterate", "recurse")
+            for version in _linked(store, sources[iterate], name, value, base):
+                if (version.type, version.id) not in known:
+                    known.add((version.type, version.id))
+                    fresh.append(version)
+        if not fresh:
+            break
+        added += fresh
+        sources = {False: [], True: fresh}
+    return added
+
+
+def _linked(
+    store: Store, sources: Sequence[Version], name: str, value: str, base: str
+) -> Iterator[Version]:
+    reverse = name.startswith("_revinclude")
+    type, _, rest = value.partition(":")
+    code, _, target = rest.partition(":")
+    if type == "*" or code == "*":
+        if not reverse:
+            for source in sources:
+                if type in ("*", source.type):
+                    yield from _stored(store, source, base)
+        return
+    if type not in RESOURCES or code not in registry.get(type):
+        raise Refused(f'HAPI-2015: Invalid {name} value: "{value}"')
+    parameter = registry.get(type)[code]
+    if reverse:
+        refs = tuple(f"{s.type}/{s.id}" for s in sources if target in ("", s.type))
+        if refs:
+            for version in store.of_type(type):
+                if _satisfies(version, type, parameter, "", refs, base):
+                    yield version
+        return
+    for source in sources:
+        if source.type == type:
+            for found in _stored(store, source, base):
+                named = (f"{found.type}/{found.id}",)
+                if target in ("", found.type) and _satisfies(
+                    source, type, parameter, "", named, base
+                ):
+                    yield found
+
+
+def _stored(store: Store, source: Version, base: str) -> Iterator[Version]:
+    """The stored resources that ``source`` refers to, anywhere in it."""
+    for ref in dict.fromkeys(_references(source.resource)):
+        type, _, id = ref.removeprefix(base + "/").partition("/")
+        found = store.current(type, id.partition("/")[0])
+        if found is not None and found.resource is not None:
+            yield found
+
+
+def _references(value: Json) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _references(item)
+    elif isinstance(value, dict):
+        target = value.get("reference")
+        if isinstance(target, str):
+            yield target
+        for item in value.values():
+            yield from _references(item)
