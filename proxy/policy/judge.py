@@ -236,7 +236,7 @@ def _unmaskable(
             yield path
         return
     for inner in elements(types[0]).values():
-        if inner.element is None or inner.element.min == 0 or inner.name != inner.element.name or inner.name == "url":
+        if inner.element is None or inner.element.min == 0 or inner.element.name != inner.name:
             continue
         below = f"{path}.{inner.name}"
         rule = draft.elements.get(below)
