@@ -159,7 +159,7 @@ class Upstream:
         rest = link.removeprefix(self._base)
         path, _, query = rest.partition("?")
         inside = rest != link and _LINK.fullmatch(rest) and "#" not in query
-        if not inside or not _PATH.fullmatch(path.removeprefix("/")):
+        if not inside or (path and not (path[0] == "/" and _PATH.fullmatch(path[1:]))):
             raise UpstreamBroken
         return URL(link, encoded=True)
 
@@ -174,9 +174,7 @@ class Upstream:
                     return await self._read(response)
                 finally:
                     if method == hdrs.METH_POST and response.status >= 400:
-                        # A POST that is answered early may be closed by the server without a
-                        # word; the next request must not run into that.
-                        response.close()
+                        _discard(response)
         except (aiohttp.ClientSSLError, ssl.SSLError):
             raise UpstreamBroken from None
         except aiohttp.ClientConnectorError:
@@ -233,6 +231,15 @@ async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
     if encoding == "identity":
         return body
     return await asyncio.to_thread(inflate, body, encoding, limit)
+
+
+def _discard(response: aiohttp.ClientResponse) -> None:
+    """Close the connection of ``response``. A server that answers a POST early, before it has read
+    the body, may close without a word; the next request must not run into that. By now aiohttp
+    has put the connection back into the pool, which drops what is closed."""
+    response.close()
+    if response._protocol is not None:
+        response._protocol.close()
 
 
 def is_json(content_type: str) -> bool:
