@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.codec import Fragment, Json, JsonObject
 from proxy.fhir.structure import Property
 from proxy.lenses.context import masked
 from proxy.policy import primitives
@@ -23,7 +23,7 @@ def complex_step(prop: Property, item: Item) -> Step:
 
     def many(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
         if type(value) is list:
-            shown = [s for v in value if (s := show(v, scope)) is not None]
+            shown: list[Json] = [s for v in value if (s := show(v, scope)) is not None]
             if shown:
                 out[key] = shown
         elif value is not None and malformed:
@@ -45,7 +45,7 @@ def run(
     if step is None or value is None:
         return
     if isinstance(step, type):
-        if type(value) is step or (step is primitives.Fragment and type(value) is int):
+        if type(value) is step or (step is Fragment and type(value) is int):
             out[key] = value
         else:
             primitives.mask_malformed(key, value, out)
