@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from proxy.demo.store import Store, Version
 from proxy.errors import ProxyError
-from proxy.fhir import match, registry, search
+from proxy.fhir import registry, search
 from proxy.fhir.codec import Json
 from proxy.fhir.r4 import SearchParameter
 from proxy.fhir.structure import RESOURCES
@@ -86,6 +86,8 @@ def _satisfies(
     values: Sequence[str],
     base: str,
 ) -> bool:
+    from proxy.fhir import match
+
     return version.resource is not None and match.matches(
         version.resource, type, parameter, modifier, tuple(values), base_url=base
     )
@@ -132,6 +134,8 @@ def _having(
 
 def _order(type: str, found: list[Version], value: str) -> list[Version]:
     """Sorted by each key of ``_sort``; the last key first, as every sort is stable."""
+    from proxy.fhir import match
+
     for key in reversed(value.split(",")):
         code, down = key.lstrip("-"), key.startswith("-")
         parameter = registry.get(type).get(code)
