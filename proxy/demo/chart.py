@@ -139,7 +139,7 @@ def dispense(story: Story) -> JsonObject:
         "subject": subject(story),
         "daysSupply": {"value": 10},
         "whenHandedOver": story.time(20),
-        "receiver": [reference(story.ref("RelatedPerson", "mother"), story.relative)],
+        "receiver": [reference(story.ref("Patient", "patient"), story.name)],
     }
 
 
