@@ -1,0 +1,40 @@
+"""Run the benchmarks; end with the goals met or missed.
+
+``--rounds N``: how often each is timed (default 15). ``--only engine|wire``. ``--strict``: exit 1
+if a goal is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+
+from benchmarks import engine, wire
+from benchmarks.report import Goal
+
+PARTS = {"engine": engine.measure, "wire": wire.measure}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--only", choices=sorted(PARTS))
+    parser.add_argument("--strict", action="store_true")
+    options = parser.parse_args()
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores; ratios of one run count")
+    goals: list[Goal] = []
+    for name, measure in PARTS.items():
+        if options.only in (None, name):
+            goals += measure(options.rounds)
+    print("\nGoals")
+    for goal in goals:
+        print(f"  {goal}")
+    missed = sum(not goal.met for goal in goals)
+    print(f"\n{len(goals) - missed} of {len(goals)} goals met")
+    return 1 if missed and options.strict else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

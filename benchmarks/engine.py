@@ -1,0 +1,137 @@
+"""A view over bytes against exact parse + write, and against rules evaluated one by one."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator
+from datetime import date
+from pathlib import Path
+from typing import cast
+
+import orjson
+
+from benchmarks.corpus import BASE, document, searchset, singles
+from benchmarks.naive import Rule, compile_rules, rewrite
+from benchmarks.report import Goal, ratio, seconds, side_by_side, table
+from proxy.fhir.codec import JsonObject, decode, encode
+from proxy.fhir.reference import Bases
+from proxy.lenses.identity import Namers
+from proxy.lenses.keys import KeyRing
+from proxy.policy.compile import View, compile_view
+from proxy.policy.load import load_directory
+from proxy.policy.scope import Scope
+
+POLICIES = Path(__file__).resolve().parent.parent / "policies"
+POLICY = "researcher-deidentified"
+PROJECT = "benchmark"
+TODAY = date(2026, 1, 1)
+PEER_BYTES = 956_000  # of a Bundle of 286 resources, for which a peer publishes 358 ms
+NAIVE_SAMPLE = 40  # resources; the rest would take minutes
+
+
+def new_scope(view: View, namers: Namers) -> Scope:
+    return Scope(
+        namer=namers.of(PROJECT, view.name),
+        bases=Bases(BASE),
+        public="http://127.0.0.1:8000/fhir",
+        today=TODAY,
+        shows=view.shows,
+        pseudonym=view.pseudonym,
+    )
+
+
+def reveal_page(view: View, namers: Namers, body: bytes) -> bytes:
+    """A searchset through the view, entry by entry, as search answers are."""
+    page = cast("JsonObject", decode(body))
+    shown: list[JsonObject] = []
+    for entry in cast("list[JsonObject]", page["entry"]):
+        resource = view.reveal(cast("JsonObject", entry["resource"]), new_scope(view, namers))
+        if resource is not None:
+            url = f"http://127.0.0.1:8000/fhir/{resource['resourceType']}/{resource['id']}"
+            shown.append({"fullUrl": url, "resource": resource, "search": entry["search"]})
+    return encode({"resourceType": "Bundle", "type": "searchset", "entry": list(shown)})
+
+
+def floor(bodies: list[bytes]) -> int:
+    """Exact parse + write, without a look at what is parsed."""
+    return sum(len(encode(decode(body))) for body in bodies)
+
+
+def resources_in(bodies: list[bytes]) -> Iterator[bytes]:
+    """Single resources of a corpus, a Bundle's entries one by one."""
+    for body in bodies:
+        value = orjson.loads(body)
+        if value["resourceType"] == "Bundle":
+            yield from (orjson.dumps(entry["resource"]) for entry in value["entry"])
+        else:
+            yield body
+
+
+def sample(bodies: list[bytes]) -> list[bytes]:
+    """Evenly spaced resources of a corpus."""
+    found = list(resources_in(bodies))
+    return found[:: max(1, len(found) // NAIVE_SAMPLE)][:NAIVE_SAMPLE]
+
+
+def naive(bodies: list[bytes], rules: list[Rule]) -> int:
+    return sum(len(orjson.dumps(rewrite(orjson.loads(body), rules))) for body in bodies)
+
+
+def measure(rounds: int) -> list[Goal]:
+    """Print the table of the engine; give its goals."""
+    policy = load_directory(POLICIES)[POLICY]
+    view, namers = compile_view(policy), Namers(KeyRing.new(b"s" * 32, bytes(range(32)), TODAY))
+    rules = compile_rules(policy)
+
+    def reveal_each(bodies: list[bytes]) -> int:
+        return sum(len(view.reveal_bytes(b, new_scope(view, namers)) or b"") for b in bodies)
+
+    def reveal_pages(bodies: list[bytes]) -> int:
+        return sum(len(reveal_page(view, namers, body)) for body in bodies)
+
+    corpora: list[tuple[str, list[bytes], Callable[[list[bytes]], int]]] = [
+        ("single resources", singles(), reveal_each),
+        ("searchset of 1000", [encode(searchset())], reveal_pages),
+        ("document of 1000", [encode(document())], reveal_each),
+    ]
+    rows, multiples, gains = [], [], []
+    for name, bodies, reveal in corpora:
+        bare, shown = side_by_side(
+            [lambda b=bodies: floor(b), lambda b=bodies, r=reveal: r(b)],
+            rounds,  # type: ignore[misc]
+        )
+        part = sample(bodies)
+        reveal_each(part)
+        slow = seconds(lambda p=part: naive(p, rules))  # type: ignore[misc]
+        fast = statistics.median(seconds(lambda p=part: reveal_each(p)) for _ in range(9))  # type: ignore[misc]
+        multiples.append(ratio(shown, bare))
+        gains.append(slow / fast)
+        size = sum(map(len, bodies))
+        spent = statistics.median(shown)
+        rows.append(
+            [
+                name,
+                f"{size / 1e6:.2f}",
+                f"{statistics.median(bare) * 1e3:.1f}",
+                f"{spent * 1e3:.1f}",
+                f"{size / 1e6 / spent:.0f}",
+                f"{multiples[-1]:.2f}",
+                f"{slow / len(part) * 1e3:.0f}",
+                f"{fast / len(part) * 1e3:.3f}",
+                f"{gains[-1]:.0f}",
+            ]
+        )
+    print(f"\nEngine: {POLICY}, {len(rules)} rules; the last three columns on a sample\n")
+    heads = ["corpus", "MB", "parse+write ms", "view ms", "MB/s", "multiple"]
+    print(table([*heads, "one by one ms/resource", "view ms/resource", "faster x"], rows))
+
+    peer = encode(document(10_000, most_bytes=PEER_BYTES))
+    (times,) = side_by_side([lambda: reveal_each([peer])], rounds)
+    spent = statistics.median(times) * 1e3
+    entries = len(orjson.loads(peer)["entry"])
+    print(f"\nBundle of {entries} resources, {len(peer) / 1e3:.0f} kB: {spent:.1f} ms")
+    return [
+        Goal("view over parse + write, worst corpus", max(multiples), 3.0, True, "x"),
+        Goal("view against rules one by one, worst corpus", min(gains), 100, False, "x faster"),
+        Goal("Bundle of 956 kB on one core", spent, 100, True, "ms"),
+    ]
