@@ -130,7 +130,7 @@ async def talk(port: int, *pieces: bytes, seconds: float = 10.0) -> bytes:
             await writer.drain()
             await asyncio.sleep(0.02)
         async with asyncio.timeout(seconds):
-            while part := await _some(reader, 0.5 if said else seconds):
+            while part := await _some(reader, 0.2 if said else seconds):
                 said += part
     except (ConnectionError, TimeoutError):
         pass
