@@ -37,5 +37,3 @@ def masked_narrative(text: str = "MASKED") -> Json:
         "status": "empty",
         "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><p>{text}</p></div>',
     }
-
-

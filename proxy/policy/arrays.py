@@ -37,9 +37,7 @@ def complex_step(prop: Property, item: Item) -> Step:
     return many if prop.many else single
 
 
-def run(
-    step: Step | type | None, key: str, obj: JsonObject, scope: Scope, out: JsonObject
-) -> None:
+def run(step: Step | type | None, key: str, obj: JsonObject, scope: Scope, out: JsonObject) -> None:
     """One step on one property, the quick forms of kept primitives included."""
     value = obj.get(key)
     if step is None or value is None:
@@ -106,5 +104,3 @@ def guarded_steps(
     steps[name] = step
     if prop.primitive:
         steps[beside] = sibling
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.fhir.codec import Json, JsonObject
@@ -10,7 +11,7 @@ from proxy.fhir.structure import RESOURCES
 from proxy.policy.scope import Fates, Scope
 
 if TYPE_CHECKING:
-    from proxy.policy.walk import Compiler
+    from proxy.policy.walk import Compiler, Site
 
 _SERVED = frozenset({"searchset", "history"})
 
@@ -27,6 +28,7 @@ class Entry(NamedTuple):
     full_url: str | None  # shown
     id: str | None  # shown
     url: str  # absolute URL of the thing, made up where it has none
+    site: Site | None  # how the resource is walked; None: it is not shown
 
 
 class BundleWalk:
@@ -51,6 +53,7 @@ class BundleWalk:
             if entry.identity and entry.identity not in fates:
                 fates[entry.identity] = self._fate(entry, scope)
         scope.frames.append(fates)
+        scope.forget()
         outer_met = scope.met
         try:
             shown, met = self._reveal(found, scope)
@@ -60,10 +63,12 @@ class BundleWalk:
                     for entry in found:
                         if entry.position in lost and entry.identity:
                             fates[entry.identity] = None
+                    scope.forget()
                     kept = [e for e in found if e.position not in lost]
                     shown, _ = self._reveal(kept, scope)
         finally:
             scope.frames.pop()
+            scope.forget()
             scope.url, scope.base, scope.met = outer_url, outer_base, outer_met
         if shown:
             out["entry"] = [shown[i] for i in sorted(shown)]
@@ -71,6 +76,7 @@ class BundleWalk:
     def _name(self, index: int, source: JsonObject, served: bool, scope: Scope) -> Entry:
         held = source.get("resource")
         resource = held if isinstance(held, dict) else None
+        site = self._compiler.situation(resource, scope.claims) if resource else None
         type_name = str(resource.get("resourceType")) if resource else ""
         id, text = (resource or {}).get("id"), source.get("fullUrl")
         if served and text is None and isinstance(id, str):
@@ -82,15 +88,14 @@ class BundleWalk:
                 shown = scope.show_id(type_name, reference.id)
                 url = f"{scope.public}/{type_name}/{shown}"
                 main = scope.bases.main
-                return Entry(index, source, resource, identity, main, url, shown, identity)
+                return Entry(index, source, resource, identity, main, url, shown, identity, site)
             base = reference.base or scope.bases.main
             uuid = scope.namer.show_uri(identity)
-            return Entry(
-                index, source, resource, identity, base, uuid, uuid.rpartition(":")[2], identity
-            )
+            id = uuid.rpartition(":")[2]
+            return Entry(index, source, resource, identity, base, uuid, id, identity, site)
         made_up = f"{scope.url}#{index}"
         uuid = scope.namer.show_uri(made_up).rpartition(":")[2]
-        return Entry(index, source, resource, "", scope.bases.main, None, uuid, made_up)
+        return Entry(index, source, resource, "", scope.bases.main, None, uuid, made_up, site)
 
     def _routable(self, reference: Reference, type_name: str, scope: Scope) -> bool:
         return bool(
@@ -101,11 +106,11 @@ class BundleWalk:
         )
 
     def _fate(self, entry: Entry, scope: Scope) -> str | None:
-        if entry.resource is None or not self._compiler.visible(entry.resource, scope.claims):
+        if entry.site is None:
             return None
         if entry.full_url is None or entry.full_url.startswith("urn:"):
             return entry.full_url
-        return f"{entry.resource['resourceType']}/{entry.id}"
+        return f"{entry.site.type}/{entry.id}"
 
     def _reveal(
         self, entries: list[Entry], scope: Scope
@@ -115,11 +120,9 @@ class BundleWalk:
         met: dict[int, set[str]] = {}
         for entry in entries:
             scope.base, scope.url, scope.met = entry.base, entry.url, set()
-            if entry.resource is None:
+            if entry.resource is None or entry.site is None:
                 continue
-            resource = self._compiler.resource(entry.resource, scope, entry.id)
-            if resource is None:
-                continue
+            resource = self._compiler.at_site(entry.site, entry.resource, scope, entry.id)
             shown[entry.position] = self._envelope(entry, resource, scope)
             met[entry.position] = scope.met
         return shown, met
@@ -167,16 +170,16 @@ class BundleWalk:
         unreached = set(shown) - reached
         if not unreached:
             return set()
-        edges = {}
+        edges: dict[int, set[int]] = {}
         for entry in entries:
-            scope.base = entry.base
-            named = {scope.identity(parse_reference(t, entry.base)) for t in _texts(entry.resource)}
-            edges[entry.position] = {by_identity[n] for n in named if n in by_identity}
+            edges[entry.position] = {
+                found
+                for text in _texts(entry.resource)
+                if (found := by_identity.get(scope.name_of(text, entry.base))) is not None
+            }
         return unreached & _reach(first, edges)
 
-    def links(
-        self, obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject
-    ) -> None:
+    def links(self, obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
         """Bundle.link: only what names a resource or a type of the upstream."""
         shown: list[Json] = []
         for link in value if isinstance(value, list) else ():
@@ -209,17 +212,21 @@ def _reach(first: int, edges: dict[int, set[int]]) -> set[int]:
     return reached
 
 
-def _texts(value: Json) -> list[str]:
+def _texts(value: Json) -> set[str]:
     """Every ``reference`` text in a resource, its contained resources included."""
-    found: list[str] = []
+    found: set[str] = set()
     waiting: list[Json] = [value]
     while waiting:
         item = waiting.pop()
-        if isinstance(item, dict):
+        if type(item) is dict:
             text = item.get("reference")
-            if isinstance(text, str):
-                found.append(text)
-            waiting.extend(v for v in item.values() if isinstance(v, dict | list))
-        elif isinstance(item, list):
-            waiting.extend(v for v in item if isinstance(v, dict | list))
+            if type(text) is str:
+                found.add(text)
+            inner: Iterable[Json] = item.values()
+        else:
+            inner = item if type(item) is list else ()
+        for child in inner:
+            kind = type(child)
+            if kind is dict or kind is list:
+                waiting.append(child)
     return found

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Hook = Callable[[JsonObject, JsonObject, Scope], None]
 Show = Callable[[Json, Scope], "Json | None"]
 
+
 class Item(NamedTuple):
     """What one item becomes. ``shows``: whether the rule shows at least its presence."""
 

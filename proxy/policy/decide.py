@@ -21,9 +21,27 @@ RANK = {"remove": 0, "mask": 1, "keep": 3, "pass": 4}  # a transform stands betw
 
 IDENTIFYING = frozenset(
     [
-        "string", "markdown", "xhtml", "base64Binary", "uri", "url", "oid", "uuid", "date",
-        "dateTime", "instant", "time", "HumanName", "Address", "ContactPoint", "Identifier",
-        "Attachment", "Annotation", "Signature", "Narrative", "Location.position"
+        "string",
+        "markdown",
+        "xhtml",
+        "base64Binary",
+        "uri",
+        "url",
+        "oid",
+        "uuid",
+        "date",
+        "dateTime",
+        "instant",
+        "time",
+        "HumanName",
+        "Address",
+        "ContactPoint",
+        "Identifier",
+        "Attachment",
+        "Annotation",
+        "Signature",
+        "Narrative",
+        "Location.position",
     ]
 )
 DATES = frozenset({"date", "dateTime", "instant", "time"})
@@ -232,7 +250,7 @@ def _in_cover(policy: Policy, parent: str, prop: Property, member: TypeRule | No
     if member is not None:
         return _by_type(prop, identifies(parent, prop), member)
     line = policy.datatypes.get(prop.type) if prop.type in DATES else None
-    if line is not None and not line.method.name == "keep":
+    if line is not None and line.method.name != "keep":
         return _by_type(prop, True, line)
     return Decision(KEEP, Mode("cover"), None, "inside a value that a rule shows whole")
 

@@ -196,9 +196,7 @@ def _list_step(
     def reasons(value: Json, sibling: Json, scope: Scope) -> Json:
         if not isinstance(sibling, dict):
             return None
-        found = extensions.show(
-            sibling.get("extension"), scope, bare=value is None, listed=kept
-        )
+        found = extensions.show(sibling.get("extension"), scope, bare=value is None, listed=kept)
         return {"extension": found} if found else None
 
     def step(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:

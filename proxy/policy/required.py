@@ -46,9 +46,7 @@ def _text() -> Json:
 
 DEMANDS: Mapping[str, tuple[Demand, ...]] = {
     "Organization": (Demand("org-1", ("name", "identifier"), _text),),
-    "Patient.contact": (
-        Demand("pat-1", ("name", "telecom", "address", "organization"), masked),
-    ),
+    "Patient.contact": (Demand("pat-1", ("name", "telecom", "address", "organization"), masked),),
     "Composition.section": (Demand("cmp-1", ("text", "entry", "section"), masked_narrative),),
     "Observation.referenceRange": (Demand("obs-3", ("text", "low", "high"), _text),),
 }

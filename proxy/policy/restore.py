@@ -42,9 +42,7 @@ def restorers(type_name: str, compiler: Compiler, site: Site) -> list[Restore]:
 def hides(compiler: Compiler, site: Site, prop: Property) -> bool:
     """Whether the rule alone, no predicate selecting, leaves nothing of the property."""
     nodes = tuple(
-        n
-        for n in compiler.nodes_of(site.type, prop, site.roots, site.nodes)
-        if not n.predicate
+        n for n in compiler.nodes_of(site.type, prop, site.roots, site.nodes) if not n.predicate
     )
     decision = compiler.decide(site.type, prop, nodes, site.decision)
     if decision.method.name != "remove":

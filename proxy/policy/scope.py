@@ -1,11 +1,10 @@
-"""What one reveal knows beside the resource: who names, where relative URLs stand, what is shown."""
+"""What one reveal knows beside the resource: who names, what is near, what is shown."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final
 
 from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.reference import Bases, Reference, parse_reference
@@ -14,7 +13,6 @@ from proxy.lenses.context import Naming
 
 # The fate of a thing in the Bundle at hand: how a reference to it is shown, or None if it is not.
 Fates = dict[str, str | None]
-MISSING: Final = object()
 
 
 @dataclass(slots=True)
@@ -69,6 +67,8 @@ class Scope:
     frames: list[Fates] = field(default_factory=list)
     contained: Contained | None = None
     met: set[str] = field(default_factory=set)
+    _seen: dict[tuple[str, str, str], tuple[str | None, str]] = field(default_factory=dict)
+    _names: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.base = self.base or self.bases.main
@@ -82,24 +82,47 @@ class Scope:
     def show_id(self, type: str, id: str) -> str:
         return self.namer.show_id(type, id) if self.pseudonym(type) else id
 
+    def forget(self) -> None:
+        """Called when the Bundle at hand changes: fates are no longer what they were."""
+        self._seen.clear()
+
+    def name_of(self, text: str, base: str) -> str:
+        """The identity of what a reference text names."""
+        key = (text, base)
+        if key not in self._names:
+            self._names[key] = self.identity(parse_reference(text, base))
+        return self._names[key]
+
     def refer(self, text: str, declared: Json) -> str | None:
         """How the reference ``text`` is shown; None if what it names is not shown.
 
         ``declared``: Reference.type.
         """
+        if text[:1] == "#":
+            reference = parse_reference(text)
+            if self.contained is None or reference.kind != "fragment":
+                return None
+            return self.contained.refer(reference.fragment)
+        key = (text, self.base, declared if type(declared) is str else "")
+        found = self._seen.get(key)
+        if found is None:
+            found = self._seen[key] = self._refer(text, declared)
+        shown, identity = found
+        if identity:
+            self.met.add(identity)
+        return shown
+
+    def _refer(self, text: str, declared: Json) -> tuple[str | None, str]:
+        """How it is shown, and the identity of the entry at hand that it names, if one."""
         reference = parse_reference(text, self.base)
         if reference.kind in ("invalid", "conditional"):
-            return None
-        if reference.kind == "fragment":
-            return None if self.contained is None else self.contained.refer(reference.fragment)
+            return None, ""
         identity = self.identity(reference)
         for fates in reversed(self.frames):
-            fate = fates.get(identity, MISSING)
-            if fate is not MISSING:
-                if fate is not None:
-                    self.met.add(identity)
-                return fate  # type: ignore[return-value]  # MISSING is gone
-        return self._refer_outside(reference, identity, declared)
+            if identity in fates:
+                fate = fates[identity]
+                return fate, identity if fate is not None else ""
+        return self._refer_outside(reference, identity, declared), ""
 
     def _refer_outside(self, reference: Reference, identity: str, declared: Json) -> str | None:
         if reference.type and reference.base in self.bases:

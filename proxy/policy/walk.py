@@ -51,6 +51,10 @@ class Site(NamedTuple):
     document: bool = False  # a Reference to a document, whose identifier is a document's
 
 
+PASS = Mode("cover")  # the mode of a type shown whole: nothing inside is judged
+_GUARDED = Site("", (), (), Decision(REMOVE, Mode("closed"), None, ""))
+
+
 class Compiler:
     """Makes walkers for one policy and keeps them."""
 
@@ -62,6 +66,7 @@ class Compiler:
         self._tree = tree
         self._walkers: dict[tuple[object, ...], Walker] = {}
         self._predicates: dict[str, Predicate] = {}
+        self._plain_sites: dict[str, Site | None] = {}
 
     # -- resources ------------------------------------------------------------------------------
 
@@ -76,19 +81,31 @@ class Compiler:
 
     def visible(self, resource: JsonObject, claims: Mapping[str, object]) -> bool:
         """Whether the resource shows at all."""
-        return self._situation(resource, claims) is not None
+        return self.situation(resource, claims) is not None
 
     def resource(
         self, resource: JsonObject, scope: Scope, shown_id: str | None, *, contained: bool = False
     ) -> JsonObject | None:
         """Any resource, anew at its own type's lines, under the id given."""
-        site = self._situation(resource, scope.claims)
+        site = self.situation(resource, scope.claims)
         if site is None:
             return None
+        return self.at_site(site, resource, scope, shown_id, contained=contained)
+
+    def at_site(
+        self,
+        site: Site,
+        resource: JsonObject,
+        scope: Scope,
+        shown_id: str | None,
+        *,
+        contained: bool = False,
+    ) -> JsonObject:
+        """The resource as its :meth:`situation` shows it."""
         out: JsonObject = {"resourceType": site.type}
         if shown_id is not None:
             out["id"] = shown_id
-        if site.decision.method.name == "pass":
+        if site.decision.mode == PASS:
             out.update({k: v for k, v in resource.items() if k not in ("resourceType", "id")})
             return out
         if not contained:
@@ -110,26 +127,34 @@ class Compiler:
             scope.contained = outer
         return out
 
-    def _situation(self, resource: JsonObject, claims: Mapping[str, object]) -> Site | None:
+    def situation(self, resource: JsonObject, claims: Mapping[str, object]) -> Site | None:
+        """Where the walk of a resource begins; None if the resource is not shown."""
         type_name = resource.get("resourceType")
-        if not isinstance(type_name, str) or type_name not in RESOURCES:
+        if type(type_name) is not str or type_name not in self._tree.children:
             return None
-        branches = self._tree.children.get(type_name)
-        if not branches:
-            return None
-        nodes = self._selected(tuple(branches.values()), resource, claims)
+        site = self._plain_sites.get(type_name, _GUARDED)
+        if site is _GUARDED:
+            branches = tuple(self._tree.children[type_name].values())
+            site = self._begin(type_name, self._selected(branches, resource, claims))
+            if not any(n.predicate for n in branches):
+                self._plain_sites[type_name] = site
+        if site is not None and "modifierExtension" in resource and site.decision.mode != PASS:
+            return None if self.extensions.withholds(resource) else site
+        return site
+
+    def _begin(self, type_name: str, nodes: Nodes) -> Site | None:
         rules = [n.rule for n in nodes if n.rule is not None and n.guarded] or [
             n.rule for n in nodes if n.rule is not None
         ]
-        if not rules:
+        if not rules or type_name not in RESOURCES:
             return None
-        method = min((r.method for r in rules), key=strength)
-        if method.name == "remove":
+        rule = min(rules, key=lambda r: strength(r.method))
+        if rule.method.name == "remove":
             return None
-        if method.name != "pass" and self.extensions.withholds(resource):
-            return None
-        decision = Decision(method, Mode("keep"), rules[0].source, f"path {type_name}")
-        return Site(type_name, nodes, nodes, decision)
+        mode = PASS if rule.method.name == "pass" else Mode("keep")
+        return Site(
+            type_name, nodes, nodes, Decision(rule.method, mode, rule.source, f"path {type_name}")
+        )
 
     def _meta(self, meta: Json, scope: Scope) -> JsonObject:
         shown: JsonObject = {}
@@ -156,6 +181,8 @@ class Compiler:
 
     def _contained(self, resource: JsonObject, scope: Scope) -> Contained | None:
         items = resource.get("contained")
+        if items is None:
+            return None
         found: dict[str, JsonObject] = {}
         for item in items if isinstance(items, list) else ():
             id = item.get("id") if isinstance(item, dict) else None
@@ -290,9 +317,7 @@ class Compiler:
             return
         variants: dict[int, dict[str, Step | type]] = {}
         for mask in range(1 << len(guarded)):
-            chosen = tuple(
-                n for n in below if not n.predicate or mask >> guarded.index(n) & 1
-            )
+            chosen = tuple(n for n in below if not n.predicate or mask >> guarded.index(n) & 1)
             variant: dict[str, Step | type] = {}
             self._plain_steps(site, prop, chosen, self._decide_at(site, prop, chosen), variant)
             variants[mask] = variant
@@ -374,5 +399,3 @@ class Compiler:
             return out or None
 
         return walk
-
-
