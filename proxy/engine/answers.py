@@ -1,0 +1,184 @@
+"""What an upstream's answer means, checked: the upstream is trusted to store, nothing else.
+
+No text of an upstream error goes anywhere; its status is mapped by a table per kind of ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TypeVar
+
+import msgspec
+
+from proxy.engine.messages import Answer
+from proxy.errors import (
+    BadValue,
+    Deleted,
+    Gone,
+    NotFound,
+    ProxyError,
+    UpstreamBroken,
+)
+from proxy.fhir.codec import MAX_DEPTH, depth
+from proxy.fhir.reference import is_id
+
+OK = 200
+
+T = TypeVar("T")
+
+# Status -> our error, per kind of ask. Anything else that is no 200 is an unusable answer. A search
+# is refused by the upstream for the form of a value alone, which is the client's.
+READ: Mapping[int, type[ProxyError]] = {404: NotFound, 410: Deleted}
+SEARCH: Mapping[int, type[ProxyError]] = {400: BadValue, 422: BadValue}
+PAGE: Mapping[int, type[ProxyError]] = {404: Gone, 410: Gone}
+HISTORY: Mapping[int, type[ProxyError]] = {400: BadValue, 404: NotFound, 410: Deleted}
+
+
+_NONE = msgspec.Raw()  # empty: the member is not there
+
+
+class Meta(msgspec.Struct):
+    """The member of Resource.meta that a header repeats."""
+
+    versionId: str = ""
+
+
+class Resource(msgspec.Struct):
+    """What a resource says of itself; the rest of it is not looked at."""
+
+    resourceType: str
+    id: str | None = None
+    meta: msgspec.Raw = _NONE
+
+    @property
+    def version(self) -> str:
+        """Its versionId if that is a legal id, else empty."""
+        try:
+            version = _metas.decode(bytes(self.meta)).versionId
+        except (msgspec.MsgspecError, RecursionError):
+            return ""
+        return version if is_id(version) else ""
+
+
+class Link(msgspec.Struct):
+    relation: str
+    url: str
+
+
+class Search(msgspec.Struct):
+    mode: str = ""
+
+
+class Entry(msgspec.Struct):
+    """An entry of a searchset or history; ``resource``, ``request`` and ``response`` as bytes,
+    empty where there is none."""
+
+    fullUrl: str | None = None
+    resource: msgspec.Raw = _NONE
+    search: Search | None = None
+    request: msgspec.Raw = _NONE
+    response: msgspec.Raw = _NONE
+
+
+class Bundle(msgspec.Struct):
+    """A searchset or history as the upstream gave it."""
+
+    resourceType: str
+    type: str = ""
+    total: int | None = None
+    link: list[Link] = []
+    entry: list[Entry] = []
+
+    @property
+    def next(self) -> str:
+        """URL of the next page, empty if there is none."""
+        return next((link.url for link in self.link if link.relation == "next"), "")
+
+
+_metas = msgspec.json.Decoder(Meta)
+_resources = msgspec.json.Decoder(Resource)
+_bundles = msgspec.json.Decoder(Bundle)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One resource of a Bundle: ``body`` its bytes, ``type`` and ``id`` as it says itself; both
+    empty if it is malformed."""
+
+    body: bytes
+    type: str
+    id: str
+    mode: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.type}/{self.id}"
+
+
+def check(answer: Answer, table: Mapping[int, type[ProxyError]]) -> bytes:
+    """The body of a 200, at a depth that can be read.
+
+    Raises the answer's own error, what ``table`` says of its status, or :class:`UpstreamBroken`.
+    """
+    if answer.error is not None:
+        raise answer.error
+    if answer.status != OK:
+        raise table.get(answer.status, UpstreamBroken)()
+    body = answer.body
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and depth(body) > MAX_DEPTH:
+        raise UpstreamBroken()
+    if not body.isascii():
+        try:
+            body.decode("utf-8")
+        except UnicodeDecodeError:
+            raise UpstreamBroken() from None
+    return body
+
+
+def read_resource(answer: Answer, type_: str, id_: str) -> tuple[bytes, Resource]:
+    """The bytes of the one resource that was asked for, and what it says of itself (R-UM-3).
+
+    Raises :class:`NotFound`, :class:`Deleted`, or :class:`UpstreamBroken` if it is another one.
+    """
+    body = check(answer, READ)
+    found = _decode(_resources, body)
+    if found.resourceType != type_ or found.id != id_:
+        raise UpstreamBroken()
+    return body, found
+
+
+def read_bundle(body: bytes, type_: str) -> Bundle:
+    """A Bundle of the type (``searchset``, ``history``). Raises :class:`UpstreamBroken`."""
+    bundle = _decode(_bundles, body)
+    if bundle.resourceType != "Bundle" or bundle.type != type_:
+        raise UpstreamBroken()
+    return bundle
+
+
+def read_row(entry: Entry) -> Row | None:
+    """The resource of an entry; None if it has none."""
+    body = bytes(entry.resource)
+    if not body:
+        return None
+    mode = "match" if entry.search is None or not entry.search.mode else entry.search.mode
+    try:
+        found = _resources.decode(body)
+    except (msgspec.MsgspecError, RecursionError):
+        return Row(body, "", "", mode)
+    if found.id is None or not is_id(found.id):
+        return Row(body, "", "", mode)
+    return Row(body, found.resourceType, found.id, mode)
+
+
+def status_line(status: int) -> str:
+    """``200 OK``: Bundle.entry.response.status (R4, http.html#transaction-response)."""
+    return f"{status} {HTTPStatus(status).phrase}"
+
+
+def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    try:
+        return decoder.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        raise UpstreamBroken() from None

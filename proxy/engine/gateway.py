@@ -1,0 +1,77 @@
+"""What an exchange stands on: the views, the keys, the upstream's place, the limits. Frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from proxy.fhir.reference import Bases
+from proxy.lenses.identity import Namers
+from proxy.lenses.keys import KeyRing
+from proxy.policy.compile import View
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one request may ask for.
+
+    ``target``: characters of the request target. ``parameters``: of one search, URL and form
+    together. ``entries``: of one batch. ``body``: bytes. ``asks``: upstream calls that filling
+    one page may cause. ``page_seconds``: how long a page link lives.
+    """
+
+    target: int = 8_000
+    parameters: int = 100
+    entries: int = 100
+    body: int = 10_000_000
+    asks: int = 50
+    page_seconds: int = 3_600
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Gateway:
+    """One installation, put together once by the composition root.
+
+    ``public_url``: the base that clients use, without a trailing slash. ``bases``: the upstream's
+    own base and its aliases. ``views``: by role. ``upstream_parameters``: type to the search
+    parameter codes that the upstream's CapabilityStatement lists, None if it is not known.
+    ``smart``: members of the SMART configuration that describe the authorization server
+    (``issuer``, ``jwks_uri``, ``token_endpoint`` …).
+    """
+
+    public_url: str
+    bases: Bases
+    views: Mapping[str, View]
+    namers: Namers
+    page_key: bytes
+    etag_key: bytes
+    audit_key: bytes
+    limits: Limits = Limits()
+    upstream_parameters: Mapping[str, frozenset[str]] | None = None
+    smart: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        public_url: str,
+        bases: Bases,
+        views: Mapping[str, View],
+        ring: KeyRing,
+        limits: Limits = Limits(),
+        upstream_parameters: Mapping[str, frozenset[str]] | None = None,
+        smart: Mapping[str, object] | None = None,
+    ) -> Gateway:
+        """A gateway with the keys of ``ring``."""
+        return cls(
+            public_url.rstrip("/"),
+            bases,
+            views,
+            Namers(ring),
+            ring.page_key,
+            ring.etag_key,
+            ring.audit_key,
+            limits,
+            upstream_parameters,
+            smart or {},
+        )

@@ -1,0 +1,145 @@
+"""History of an identity view: instance, type and system (R4, http.html#history).
+
+All versions, deletions among them, in the upstream's order; every part of an entry as it is, but
+for addresses under an upstream base.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+
+import orjson
+
+from proxy.engine.access import may
+from proxy.engine.answers import HISTORY, OK, PAGE, Bundle, Entry, check, read_bundle, read_row
+from proxy.engine.assemble import assemble, make_entry
+from proxy.engine.context import Context, ask_one
+from proxy.engine.messages import Answer, Ask, Pairs, Reply
+from proxy.engine.paging import PARAMETER, Cursor, Page
+from proxy.engine.projection import PARAMETERS, WITHOUT_EFFECT, parse_projection, prettify
+from proxy.engine.reveal import pass_through
+from proxy.engine.subjects import patients_of
+from proxy.errors import BadValue, NotFound, NotSupported, UpstreamBroken
+from proxy.fhir.codec import CodecError, JsonObject, decode
+from proxy.fhir.interaction import Interaction
+from proxy.fhir.reference import parse_reference
+from proxy.fhir.search import Parameter, print_query
+
+Flow = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", Reply]
+
+_OWN = frozenset({"_count", "_since", "_at"})
+_COUNT = re.compile(r"[0-9]{1,9}")
+_INSTANT = re.compile(
+    r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d))?)?)?", re.ASCII
+)
+
+
+def history(
+    context: Context, interaction: Interaction, parameters: tuple[Parameter, ...]
+) -> Flow:
+    """One page of history, and a sealed link to the next."""
+    path = _path(interaction)
+    context.notes.add(
+        parameters=tuple(p.name for p in parameters if p.name in _OWN | PARAMETERS | {PARAMETER})
+    )
+    pretty = _judge(parameters, interaction.type)
+    token = next((p.value for p in parameters if p.name == PARAMETER), "")
+    links: Pairs
+    if token:
+        page = context.unseal(token, path)
+        if not page.cursor.url:
+            raise NotFound("No such page.")
+        answer = yield from ask_one(Ask(url=page.cursor.url))
+        links = (("self", f"{context.base}/{path}?{PARAMETER}={token}"),)
+    else:
+        own = tuple(p for p in parameters if p.name in _OWN)
+        page = Page(tuple((p.name, p.value) for p in own))
+        answer = yield from ask_one(Ask(path=path, query=_clip(context, page.query)))
+        links = (("self", f"{context.base}/{path}" + (f"?{print_query(own)}" if own else "")),)
+    if token and answer.error is None and answer.status != OK:
+        raise PAGE.get(answer.status, UpstreamBroken)()
+    bundle = read_bundle(check(answer, HISTORY), "history")
+    links += _next_link(context, bundle, page, path)
+    whole = interaction.code != "history-system"
+    entries = [_entry(context, entry) for entry in bundle.entry if _granted(context, entry, whole)]
+    context.notes.add(entries=len(entries))
+    body = assemble("history", links, entries, bundle.total if whole else None)
+    return Reply(200, prettify(body) if pretty else body)
+
+
+def _judge(parameters: tuple[Parameter, ...], type_: str) -> bool:
+    """Refuse what a history does not take; whether it is to be indented."""
+    paged = any(p.name == PARAMETER for p in parameters)
+    for p in parameters:
+        if p.name in WITHOUT_EFFECT or p.name in ("_format", "_pretty", PARAMETER):
+            continue
+        if p.name not in _OWN or paged:
+            raise NotSupported("A history takes _count, _since, _at, _format and _pretty only.")
+        if not (_COUNT if p.name == "_count" else _INSTANT).fullmatch(p.value):
+            raise BadValue(f"The value of {p.name} is not valid.")
+    pairs = [(p.name, p.value) for p in parameters if p.name in ("_format", "_pretty")]
+    return parse_projection(pairs, type_).pretty
+
+
+def _path(interaction: Interaction) -> str:
+    parts = (interaction.type, interaction.id, "_history")
+    return "/".join(part for part in parts if part)
+
+
+def _clip(context: Context, query: Pairs) -> Pairs:
+    most = context.view.policy.search.page_size
+    given = [min(int(v), most) for n, v in query if n == "_count"]
+    return (*((n, v) for n, v in query if n != "_count"), ("_count", str(min([most, *given]))))
+
+
+def _next_link(context: Context, bundle: Bundle, page: Page, path: str) -> Pairs:
+    if not bundle.next:
+        return ()
+    url = context.gateway.bases.rebase(bundle.next, context.gateway.bases.main)
+    if url is None:
+        raise UpstreamBroken()
+    token = context.seal(Page(page.query, Cursor(url=url)), path)
+    return (("next", f"{context.base}/{path}?{PARAMETER}={token}"),)
+
+
+def _granted(context: Context, entry: Entry, whole: bool) -> bool:
+    """Whether the entry's type is one whose history the caller may see."""
+    if whole:
+        return True
+    row = read_row(entry)
+    type_ = row.type if row and row.type else parse_reference(entry.fullUrl).type
+    return bool(type_) and may(context.caller, context.view, "history-type", type_)
+
+
+def _entry(context: Context, entry: Entry) -> bytes:
+    resource = bytes(entry.resource)
+    if resource:
+        patients = patients_of(resource, context.gateway.bases)
+        context.notes.add_patients(map(context.audit_name, patients))
+    return make_entry(
+        _rebase(context, entry.fullUrl or ""),
+        pass_through(context, resource) if resource else b"",
+        request=_rebase_member(context, bytes(entry.request), "url"),
+        response=_rebase_member(context, bytes(entry.response), "location"),
+    )
+
+
+def _rebase(context: Context, url: str) -> str:
+    return context.gateway.bases.rebase(url, context.base) or url
+
+
+def _rebase_member(context: Context, body: bytes, name: str) -> bytes:
+    """``body`` with the URL in member ``name`` rebased; the same bytes if it needs none."""
+    if not body:
+        return b""
+    try:
+        value = decode(body)
+    except CodecError:
+        raise UpstreamBroken() from None
+    url = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(url, str):
+        return body
+    moved = _rebase(context, url)
+    changed: JsonObject = {**value, name: moved}
+    return body if moved == url else orjson.dumps(changed)

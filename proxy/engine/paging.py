@@ -1,0 +1,127 @@
+"""Page links of our own: sealed, padded, bound to the caller and the query.
+
+A token holds where the next page begins. It is encrypted and authenticated (AES-SIV, RFC 5297)
+under the installation's page key; who may use it is authenticated with it as associated data, so a
+token in other hands, under a changed policy or at another path is no token at all. Its length
+depends on the request alone: what the upstream contributes is padded to a fixed room.
+"""
+
+from __future__ import annotations
+
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from hashlib import sha256
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+from proxy.engine.messages import Pairs
+from proxy.errors import Gone, NotFound, UpstreamBroken
+from proxy.policy.model import Caller
+
+PARAMETER = "_page"
+
+# Claims that change with every token of the same caller (RFC 7519, OpenID Connect Core).
+_VOLATILE = frozenset(
+    {"acr", "amr", "at_hash", "auth_time", "c_hash", "exp", "iat", "jti", "nbf", "nonce",
+     "session_state", "sid", "uti", "aio", "rh"}
+)
+_ROOM = 1024  # bytes for what the upstream contributes, beside thrice the query
+_HEAD = struct.Struct(">BQII")  # format, expiry (seconds since 1970), length of query and cursor
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a page begins: row ``offset`` of the upstream page ``url`` (empty: the search itself,
+    asked anew). ``row`` and ``before`` name the row that begins it and the one before it
+    (``Type/id``), so that a row deleted meanwhile moves nothing. ``total``: as counted at first.
+    """
+
+    url: str = ""
+    offset: int = 0
+    row: str = ""
+    before: str = ""
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page to be asked for: ``query`` as the client wrote it, decoded."""
+
+    query: Pairs
+    cursor: Cursor = field(default_factory=Cursor)
+
+
+def bind(caller: Caller, digest: str, path: str) -> bytes:
+    """What a token is bound to: the caller (not the bearer string), the view's digest, the path
+    below the base. A refreshed bearer token of the same caller gives the same."""
+    claims = {k: v for k, v in caller.claims.items() if k not in _VOLATILE}
+    scopes = None if caller.scopes is None else sorted(caller.scopes)
+    parts = (
+        caller.issuer, caller.subject, caller.role, caller.project, scopes, _plain(claims),
+        digest, path,
+    )
+    return sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def _plain(value: object) -> object:
+    """``value`` made of what orjson sorts and writes; sets and unknown things in a stable form."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(str(v) for v in value)
+    return value if value is None or isinstance(value, (str, bool)) else str(value)
+
+
+@lru_cache(maxsize=8)
+def _cipher(key: bytes) -> AESSIV:
+    return AESSIV(key)
+
+
+def seal(page: Page, key: bytes, binding: bytes, expires: datetime) -> str:
+    """The token of ``page``, of URL-safe characters.
+
+    ``key``: 32 bytes. Raises :class:`UpstreamBroken` if the upstream's link is longer than any
+    server's should be.
+    """
+    query = orjson.dumps(page.query)
+    c = page.cursor
+    cursor = orjson.dumps((c.url, c.offset, c.row, c.before, c.total))
+    room = _ROOM + 3 * len(query)
+    if len(cursor) > room:
+        raise UpstreamBroken()
+    head = _HEAD.pack(_FORMAT, int(expires.timestamp()), len(query), len(cursor))
+    plain = head + query + cursor.ljust(room, b" ")
+    return urlsafe_b64encode(_cipher(key).encrypt(plain, [binding])).rstrip(b"=").decode()
+
+
+def unseal(token: str, key: bytes, binding: bytes, now: datetime) -> Page:
+    """The page that a token stands for.
+
+    Raises :class:`NotFound` for a token that is not ours, not this caller's or not for this path,
+    :class:`Gone` for one that has expired.
+    """
+    try:
+        sealed = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
+        plain = _cipher(key).decrypt(sealed, [binding])
+    except (InvalidTag, Base64Error, ValueError, UnicodeEncodeError):
+        raise NotFound("No such page.") from None
+    format_, expires, query_length, cursor_length = _HEAD.unpack_from(plain)
+    if format_ != _FORMAT or now.timestamp() > expires:
+        raise Gone()
+    end = _HEAD.size + query_length
+    query = orjson.loads(plain[_HEAD.size : end])
+    url, offset, row, before, total = orjson.loads(plain[end : end + cursor_length])
+    return Page(
+        tuple((str(name), str(value)) for name, value in query),
+        Cursor(url, offset, row, before, total),
+    )
