@@ -65,13 +65,14 @@ def document(size: int = 1000, *, most_bytes: int = 0) -> JsonObject:
     for case in found:
         for entry in cast("list[JsonObject]", case.eicr["entry"])[1:]:
             url = str(entry["fullUrl"])
-            length += len(encode(entry)) + len(url) + 20
+            if url in seen:
+                continue
+            length += len(encode(entry)) + len(url) + len(',{"reference":""},')
             if len(entries) >= size or (most_bytes and length > most_bytes):
                 return bundle
-            if url not in seen:
-                seen.add(url)
-                entries.append(entry)
-                members.append({"reference": url})
+            seen.add(url)
+            entries.append(entry)
+            members.append({"reference": url})
     return bundle
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -96,14 +97,11 @@ def measure(rounds: int) -> list[Goal]:
     ]
     rows, multiples, gains = [], [], []
     for name, bodies, reveal in corpora:
-        bare, shown = side_by_side(
-            [lambda b=bodies: floor(b), lambda b=bodies, r=reveal: r(b)],
-            rounds,  # type: ignore[misc]
-        )
+        bare, shown = side_by_side([partial(floor, bodies), partial(reveal, bodies)], rounds)
         part = sample(bodies)
         reveal_each(part)
-        slow = seconds(lambda p=part: naive(p, rules))  # type: ignore[misc]
-        fast = statistics.median(seconds(lambda p=part: reveal_each(p)) for _ in range(9))  # type: ignore[misc]
+        slow = seconds(partial(naive, part, rules))
+        fast = statistics.median(seconds(partial(reveal_each, part)) for _ in range(9))
         multiples.append(ratio(shown, bare))
         gains.append(slow / fast)
         size = sum(map(len, bodies))

@@ -4,7 +4,7 @@ This is how rule engines are usually written. Each line of the policy becomes on
 compiled once by fhirpathpy; for each resource every expression that can concern its type is
 evaluated, and what it finds is kept, removed, masked or cut. It is spared much that the view does
 (required elements, contained resources, references and ids, narrative, ages, entries that nothing
-reaches), so the comparison favours it.
+reaches, values of a type without a line), so the comparison favours it.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def compile_rules(policy: Policy) -> list[Rule]:
     rules.extend(
         compile_rule(f"descendants().where(url = '{url}')", "", "keep") for url in policy.extensions
     )
-    for line in sorted(policy.elements, key=lambda rule: (len(rule.steps), rule.has_predicate)):
-        expression = ".".join(spell(step) for step in line.steps)
-        rules.append(compile_rule(expression, line.steps[0].name, line.method.name))
+    for rule in sorted(policy.elements, key=lambda rule: (len(rule.steps), rule.has_predicate)):
+        expression = ".".join(spell(step) for step in rule.steps)
+        rules.append(compile_rule(expression, rule.steps[0].name, rule.method.name))
     return rules
 
 
