@@ -21,6 +21,7 @@ from proxy.fhir.fhirpath import predicate
 from proxy.fhir.fhirpath_values import decimal
 from proxy.fhir.match_paths import NotUnderstood, Track, boolean_paths, compile_tracks
 from proxy.fhir.r4 import SearchParameter
+from proxy.fhir.reference import parse_reference
 from proxy.fhir.search import split
 from proxy.fhir.structure import RESOURCES
 

@@ -90,6 +90,8 @@ def _token_text(folded: str) -> Test:
     def test(element: Element, code: str) -> bool:
         if not isinstance(element, Mapping):
             return False
+        if code == "Identifier":  # R4, search.html#token: the text of its type
+            return test(element.get("type"), "CodeableConcept")
         codings = element.get("coding", []) if code == "CodeableConcept" else [element]
         found = [element.get("text")]
         for coding in codings if isinstance(codings, list) else ():
