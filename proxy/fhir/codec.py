@@ -1,6 +1,6 @@
 """Bytes and JSON, exactly: decimals and big integers keep their text.
 
-A decimal, or an integer of more than 18 digits, decodes to an :class:`orjson.Fragment` whose
+A decimal, or an integer of more than 18 digits, decodes to a :class:`Fragment` whose
 ``contents`` is its text (R4, datatypes.html#decimal: "the precision of the decimal value has
 significance"); everything else to the usual Python types.
 """
@@ -17,7 +17,24 @@ import orjson
 
 from proxy.errors import BadStructure, BodyTooLarge
 
-Fragment = orjson.Fragment
+
+class Fragment:
+    """A JSON number by its text. Equal to another of the same text."""
+
+    __slots__ = ("contents",)
+
+    def __init__(self, contents: str) -> None:
+        self.contents = contents
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fragment) and other.contents == self.contents
+
+    def __hash__(self) -> int:
+        return hash(self.contents)
+
+    def __repr__(self) -> str:
+        return f"Fragment({self.contents})"
+
 
 Json: TypeAlias = "None | bool | int | str | Fragment | list[Json] | dict[str, Json]"
 JsonObject: TypeAlias = "dict[str, Json]"
@@ -110,7 +127,7 @@ def decode_strict(body: bytes, *, limit: int = 10_000_000) -> Json:
 def encode(value: object) -> bytes:
     """JSON text of ``value``, compact. Raises :class:`CodecError` if it cannot be written."""
     try:
-        return orjson.dumps(value)
+        return orjson.dumps(value, default=_write_number)
     except (TypeError, ValueError, RecursionError) as error:
         raise CodecError("cannot be written as JSON") from error
 
@@ -122,9 +139,8 @@ def number(value: object) -> Decimal | None:
     if isinstance(value, int):
         return Decimal(value)
     if isinstance(value, Fragment):
-        text = value.contents
         try:
-            return Decimal(text.decode() if isinstance(text, bytes) else text)
+            return Decimal(value.contents)
         except InvalidOperation:
             return None
     return None
@@ -132,8 +148,13 @@ def number(value: object) -> Decimal | None:
 
 def number_text(value: Fragment) -> str:
     """The digits of an exact number as they stood in the source."""
-    text = value.contents
-    return text.decode() if isinstance(text, bytes) else text
+    return value.contents
+
+
+def _write_number(value: object) -> orjson.Fragment:
+    if isinstance(value, Fragment):
+        return orjson.Fragment(value.contents)
+    raise TypeError("not JSON")
 
 
 class _DuplicateKey(ValueError):
