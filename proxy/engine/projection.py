@@ -10,11 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-import orjson
-
 from proxy.engine.messages import Pairs
 from proxy.errors import BadValue, NotAcceptable
-from proxy.fhir.codec import Json, JsonObject, decode
+from proxy.fhir.codec import Json, JsonObject, decode, encode
 from proxy.fhir.r4_summary import SUMMARY
 from proxy.fhir.structure import RESOURCES, properties
 
@@ -140,7 +138,7 @@ def negotiate(accept: str, pairs: Pairs) -> None:
 
 def prettify(body: bytes) -> bytes:
     """``body`` indented; numbers keep their text."""
-    return orjson.dumps(decode(body), option=orjson.OPT_INDENT_2)
+    return encode(decode(body), pretty=True)
 
 
 def _summarise(value: JsonObject, path: str) -> JsonObject:
