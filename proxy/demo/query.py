@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from proxy.demo.store import Store, Version
 from proxy.errors import ProxyError
-from proxy.fhir import registry, search
+from proxy.fhir import match, registry, search
 from proxy.fhir.codec import Json
 from proxy.fhir.r4 import SearchParameter
 from proxy.fhir.structure import RESOURCES
@@ -17,6 +18,11 @@ Pairs = Sequence[tuple[str, str]]
 _OF_THE_RESULT = frozenset(
     {"_count", "_sort", "_total", "_summary", "_elements", "_include", "_revinclude", "_format",
      "_pretty", "_offset"}
+)
+# The modifiers that HAPI knows.
+_MODIFIERS = frozenset(
+    {"", "contains", "exact", "in", "not-in", "missing", "not", "of-type", "text", "above",
+     "below"}
 )
 
 
@@ -69,28 +75,25 @@ def _narrow(
             )
         if asked.chain:
             return _chained(store, type, found, known, asked, base)
-        return [
-            version
-            for version in found
-            if _satisfies(version, type, known, asked.modifier, asked.alternatives, base)
-        ]
+        modifier = asked.modifier
+        if known.type != "reference" and modifier not in _MODIFIERS:
+            modifier = ""  # as HAPI: searched as if it were not there
+        return _those(found, type, known, modifier, asked.alternatives, base)
     except ProxyError as error:
         raise Refused(f"HAPI-1940: {error} ({name}={value})") from error
 
 
-def _satisfies(
-    version: Version,
+def _those(
+    found: Iterable[Version],
     type: str,
     parameter: SearchParameter,
     modifier: str,
     values: Sequence[str],
     base: str,
-) -> bool:
-    from proxy.fhir import match
-
-    return version.resource is not None and match.matches(
-        version.resource, type, parameter, modifier, tuple(values), base_url=base
-    )
+) -> list[Version]:
+    """Those of ``found`` that have one of ``values``."""
+    satisfies = match.matcher(type, parameter, modifier, tuple(values), base)
+    return [v for v in found if v.resource is not None and satisfies(v.resource)]
 
 
 def _chained(
@@ -111,7 +114,7 @@ def _chained(
     ]
     if not targets:
         return []
-    return [v for v in found if _satisfies(v, type, parameter, "", targets, base)]
+    return _those(found, type, parameter, "", targets, base)
 
 
 def _having(
@@ -126,22 +129,18 @@ def _having(
     return [
         version
         for version in found
-        if any(
-            _satisfies(p, other, parameter, "", (f"{type}/{version.id}",), base) for p in pointing
-        )
+        if _those(pointing, other, parameter, "", (f"{type}/{version.id}",), base)
     ]
 
 
 def _order(type: str, found: list[Version], value: str) -> list[Version]:
     """Sorted by each key of ``_sort``; the last key first, as every sort is stable."""
-    from proxy.fhir import match
-
     for key in reversed(value.split(",")):
         code, down = key.lstrip("-"), key.startswith("-")
         parameter = registry.get(type).get(code)
         if parameter is None:
             raise Refused(f'HAPI-1194: Unknown _sort parameter value "{code}" for "{type}"')
-        keys = {
+        keys: dict[str, Any] = {
             version.id: match.sort_key(version.resource, type, parameter, down)
             for version in found
             if version.resource is not None
@@ -194,16 +193,14 @@ def _linked(
     if reverse:
         refs = tuple(f"{s.type}/{s.id}" for s in sources if target in ("", s.type))
         if refs:
-            for version in store.of_type(type):
-                if _satisfies(version, type, parameter, "", refs, base):
-                    yield version
+            yield from _those(store.of_type(type), type, parameter, "", refs, base)
         return
     for source in sources:
         if source.type == type:
             for found in _stored(store, source, base):
                 named = (f"{found.type}/{found.id}",)
-                if target in ("", found.type) and _satisfies(
-                    source, type, parameter, "", named, base
+                if target in ("", found.type) and _those(
+                    [source], type, parameter, "", named, base
                 ):
                     yield found
 
