@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import cast
 from xml.sax.saxutils import escape
 
-import orjson
-
-from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.codec import Fragment, Json, JsonObject
 
 ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 UCUM = "http://unitsofmeasure.org"
 
 
-def decimal(text: str) -> orjson.Fragment:
+def decimal(text: str) -> Fragment:
     """A JSON number that keeps its digits, as the codec decodes one."""
-    return orjson.Fragment(text.encode())
+    return Fragment(text)
 
 
 def coding(system: str, code: str, display: str = "") -> JsonObject:

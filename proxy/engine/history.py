@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 
-import orjson
-
 from proxy.engine.access import may
 from proxy.engine.answers import HISTORY, OK, PAGE, Bundle, Entry, check, read_bundle, read_row
 from proxy.engine.assemble import assemble, make_entry
@@ -21,7 +19,7 @@ from proxy.engine.projection import PARAMETERS, WITHOUT_EFFECT, parse_projection
 from proxy.engine.reveal import pass_through
 from proxy.engine.subjects import patients_of
 from proxy.errors import BadValue, NotFound, NotSupported, UpstreamBroken
-from proxy.fhir.codec import CodecError, JsonObject, decode
+from proxy.fhir.codec import CodecError, JsonObject, decode, encode
 from proxy.fhir.interaction import Interaction
 from proxy.fhir.reference import parse_reference
 from proxy.fhir.search import Parameter, print_query
@@ -142,4 +140,4 @@ def _rebase_member(context: Context, body: bytes, name: str) -> bytes:
         return body
     moved = _rebase(context, url)
     changed: JsonObject = {**value, name: moved}
-    return body if moved == url else orjson.dumps(changed)
+    return body if moved == url else encode(changed)

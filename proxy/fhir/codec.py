@@ -124,10 +124,11 @@ def decode_strict(body: bytes, *, limit: int = 10_000_000) -> Json:
     return cast(Json, value)
 
 
-def encode(value: object) -> bytes:
-    """JSON text of ``value``, compact. Raises :class:`CodecError` if it cannot be written."""
+def encode(value: object, *, indent: bool = False) -> bytes:
+    """JSON text of ``value``, compact or indented. Raises :class:`CodecError` if it cannot be written."""
     try:
-        return orjson.dumps(value, default=_write_number)
+        option = orjson.OPT_INDENT_2 if indent else None
+        return orjson.dumps(value, default=_write_number, option=option)
     except (TypeError, ValueError, RecursionError) as error:
         raise CodecError("cannot be written as JSON") from error
 
