@@ -53,7 +53,7 @@ class Draft:
 
     ``file`` stands for lines that are missing. The keys of ``elements`` are paths in their one
     spelling. ``attempted``: types whose line is there and cannot be read, so that what stands
-    below them is no second mistake.
+    below them is no second mistake. ``incomplete``: its base is missing.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Draft:
     extensions: dict[str, ExtensionLine] = field(default_factory=dict)
     tables: dict[str, Source] = field(default_factory=dict)
     attempted: set[str] = field(default_factory=set)
+    incomplete: bool = False
 
     @property
     def identity(self) -> bool:

@@ -108,7 +108,8 @@ class _Reader:
         if file not in self.whole:
             before = len(self.findings.mistakes)
             self.whole[file] = self._merge(file, ())
-            judge(self.whole[file], self.findings)
+            if not self.whole[file].incomplete:
+                judge(self.whole[file], self.findings)
             if len(self.findings.mistakes) > before:
                 self.bad.add(file)
         return self.whole[file]
@@ -139,6 +140,7 @@ class _Reader:
         if base is None:
             return draft
         source = draft.settings["extends"].source
+        draft.incomplete = True
         if base == file or base in below:
             circle = (*below[below.index(base) :], file, base) if base in below else (file, base)
             names = " extends ".join(f.stem for f in circle)
@@ -154,4 +156,5 @@ class _Reader:
                 offer(base.stem, others, "take extends out"),
             )
             return draft
+        draft.incomplete = False
         return merge(self._merge(base, (*below, file)), draft, self.findings)

@@ -52,6 +52,7 @@ def merge(base: Draft, child: Draft, findings: Findings) -> Draft:
         {url: line for url, line in extensions.items() if not _taken_back(url, base, child)},
         {**base.tables, **child.tables},
         base.attempted | child.attempted,
+        base.incomplete,
     )
 
 

@@ -72,6 +72,8 @@ def offer(name: str, known: Iterable[str], otherwise: str = "take the line out")
     close = nearest(name, known)
     if close is not None:
         return f"write {close}"
+    if len(known) == 1:
+        return f"write {known[0]}"
     if 0 < len(known) <= 12:
         return "write one of " + ", ".join(known)
     return otherwise

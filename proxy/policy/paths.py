@@ -88,9 +88,17 @@ def read_path(text: str) -> Path:
             except FhirPathError as error:
                 raise PathError(
                     f"the predicate where({step.predicate}) is not allowed: {error}",
-                    "write FHIRPath on the element itself, with %caller as its only variable",
+                    _predicate_mend(str(error)),
                 ) from None
     return path
+
+
+def _predicate_mend(reason: str) -> str:
+    if (unknown := re.search(r"([\w.]+) has no element (\w+)", reason)) and unknown[1] in TYPES:
+        close = nearest(unknown[2], [n.removesuffix("[x]") for n in elements(unknown[1])])
+        if close is not None:
+            return f"write {close}"
+    return "write FHIRPath on the element itself, with %caller as its only variable"
 
 
 def _steps(text: str) -> tuple[Step, ...]:

@@ -29,6 +29,7 @@ def read_draft(file: FilePath, shown: str, findings: Findings) -> Draft:
     draft = Draft(file.stem, top)
     text = _text(file, top, findings)
     if text is None:
+        draft.incomplete = True
         return draft
     document = read_document(text, shown, findings)
     unknown = _headers(document, draft, findings)
@@ -162,6 +163,9 @@ def _element(entry: Entry, draft: Draft, findings: Findings) -> None:
         if step.predicate and (kind.owner, kind.name) == ("Composition", "section"):
             _not_yet(entry.source, "a predicate on Composition.section", findings)
             return
+    if path.steps[-1].predicate and len(path.steps) == 1:
+        _not_yet(entry.source, "a predicate on a whole type, which selects resources,", findings)
+        return
     if path.key in draft.elements:
         first = draft.elements[path.key].source
         findings.wrong(
@@ -209,9 +213,8 @@ def _fits(
         mend = f"write {source.key}.start and {source.key}.end"
     else:
         mend = f"write keep, remove or {'mask' if suits(Method('mask'), bad[0]) else 'nothing'}"
-    findings.wrong(
-        source, f"{name} does not suit {bad[0]}: it is for {words(method)}", mend
-    )
+    named = f"{name} to {method.param('to')}" if method.param("to") else name
+    findings.wrong(source, f"{named} does not suit {bad[0]}: it is for {words(method)}", mend)
     return False
 
 

@@ -1,0 +1,330 @@
+"""Every kind of mistake, planted into every shipped policy, is named with file, line and mend."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from proxy.policy.load import read_policies
+from proxy.policy.mistakes import Mistake
+from tests.conftest import REPOSITORY
+
+POLICIES = REPOSITORY / "policies"
+IDENTITY = "investigator"
+SHIPPED = sorted(p.stem for p in POLICIES.glob("*.toml"))
+TOP = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """Lines to write into a table (or above the first, with TOP), and the mistake that the last
+    of them is."""
+
+    name: str
+    table: str
+    lines: tuple[str, ...]
+    what: str
+    mend: str
+
+
+def plant(name: str, table: str, *lines: str, what: str, mend: str) -> Plant:
+    return Plant(name, table, lines, what, mend)
+
+
+RR7 = "type.coding.exists(code = 'RR7')"
+
+PLANTS = (
+    plant("unknown key", TOP, 'lables = ["PSEUDED"]', what="no key lables", mend="write labels"),
+    plant("unknown label", TOP, 'profiles = ["x"]', what="x is no URL", mend="canonical URL"),
+    plant("unknown table", "acess", what="no table [acess]", mend="write [access]"),
+    plant(
+        "wrong type of value", TOP, 'profiles = "http://x.org/p"', what="text, not a list",
+        mend='profiles = ["…"]',
+    ),
+    plant("document", TOP, 'document = "anonymized"', what="not yet", mend="take it out"),
+    plant("not TOML", TOP, "profiles = [", what="not TOML", mend="mend the line"),
+    plant("unknown type in access", "access", 'Patiant = ["read"]', what="Patiant is not",
+          mend="write Patient"),
+    plant("unknown interaction", "access", 'Substance = ["raed"]', what="no interaction raed",
+          mend="write read"),
+    plant("access to a hidden type", "access", 'Substance = ["read"]',
+          what="can never fire: Substance", mend='write "Substance" = "keep"'),
+    plant("versions", "access", 'Substance = ["vread"]', what="identity views only",
+          mend="take vread out"),
+    plant("ids of no type", "ids", 'Patiant = "real"', what="Patiant is not", mend="write Patient"),
+    plant("ids as nothing", "ids", 'Patient = "pseudonim"', what="not shown as pseudonim",
+          mend='write "pseudonym"'),
+    plant("ids of a hidden type", "ids", 'Substance = "real"', what="can never fire",
+          mend='"Substance" = "keep"'),
+    plant("misspelt type", "elements", '"Patiant.gender" = "keep"', what="Patiant is not",
+          mend="write Patient"),
+    plant("misspelt element", "elements", '"Patient.gendre" = "keep"',
+          what="Patient has no element gendre", mend="write gender"),
+    plant("misspelt element below a datatype", "elements", '"Patient.name.famly" = "keep"',
+          what="HumanName has no element famly", mend="write family"),
+    plant("misspelt choice", "elements", '"Observation.valueQuantty" = "keep"',
+          what="no element valueQuantty", mend="write valueQuantity"),
+    plant("datatype as type", "elements", '"HumanName.family" = "keep"', what="is a datatype",
+          mend="[datatypes]"),
+    plant("abstract type", "elements", '"DomainResource.text" = "keep"', what="abstract",
+          mend="each resource type"),
+    plant("path without quotes", "elements", 'Patient.gender = "keep"', what="needs quotes",
+          mend='write "Patient.gender"'),
+    plant("another spelling", "elements", '"Observation.value" = "keep"',
+          what="not the path's one spelling", mend="write Observation.value[x]"),
+    plant("typed spelling", "elements", '"Observation.value.ofType(Quantity)" = "keep"',
+          what="not the path's one spelling", mend="write Observation.valueQuantity"),
+    plant("path twice", "elements", '"Patient.gender" = "keep"', '"Patient.gender" = "remove"',
+          what="written twice, first on line", mend="keep one of the two"),
+    plant("path twice in two spellings", "elements",
+          "\"Patient.name.where(use='old')\" = \"keep\"",
+          "\"Patient.name.where( use = 'old' )\" = \"keep\"",
+          what="written twice, first on line", mend="keep one of the two"),
+    plant("method misspelt", "elements", '"Patient.gender" = "kepe"', what="no method kepe",
+          mend="write keep"),
+    plant("method of a type", "elements", '"Substance" = "mask"', what="does not suit a resource",
+          mend="write keep, pass or remove"),
+    plant("pass of an element", "elements", '"Patient.gender" = "pass"', what="pass does not suit",
+          mend="write keep"),
+    plant("pass of another type", "elements", '"Substance" = "pass"', what="pass does not suit",
+          mend="write keep"),
+    plant("method that does not suit", "elements",
+          '"Patient.birthDate" = { method = "generalize", to = "zip3" }',
+          what="generalize to zip3 does not suit date", mend="write keep, remove or mask"),
+    plant("method of a narrative", "elements", '"Composition.section.text" = "mask"',
+          what="mask does not suit Narrative", mend='write "narrative"'),
+    plant("method of a Period", "elements",
+          '"Encounter.period" = { method = "generalize", to = "year" }',
+          what="does not suit Period", mend="Encounter.period.start and Encounter.period.end"),
+    plant("method of some of a choice", "elements",
+          '"Observation.effective[x]" = { method = "generalize", to = "year" }',
+          what="does not suit Period", mend="write the branch Observation.effectiveDateTime"),
+    plant("unknown parameter", "elements",
+          '"Patient.birthDate" = { method = "generalize", too = "year" }',
+          what="no parameter too", mend="write to"),
+    plant("unknown scale", "elements",
+          '"Patient.birthDate" = { method = "generalize", to = "yaer" }',
+          what="no to = yaer", mend="write year"),
+    plant("steps missing", "elements",
+          '"Immunization.doseQuantity" = { method = "generalize", to = "range" }',
+          what="needs steps", mend="steps = [0, 18, 65]"),
+    plant("map missing", "elements", '"Patient.gender" = { method = "generalize", map = "no" }',
+          what="map no cannot be read", mend="a TOML file"),
+    plant("shift", "elements", '"Patient.birthDate" = { method = "shift", range = [-9, -1] }',
+          what="not yet", mend="write mask"),
+    plant("scrub", "elements", '"Observation.valueString" = "scrub"', what="not yet",
+          mend="write mask"),
+    plant("surrogate", "elements", '"Patient.name.family" = "surrogate"', what="not yet",
+          mend="write mask"),
+    plant("narrative from shown", "elements",
+          '"Composition.text" = { method = "narrative", from = "shown" }', what="not yet",
+          mend='"narrative"'),
+    plant("below a type without line", "elements", '"Substance.status" = "keep"',
+          what="can never fire: Substance has no line", mend='write "Substance" = "keep" too'),
+    plant("below pass", "elements", '"Measure" = "keep"', '"ValueSet.name" = "keep"',
+          what="can never fire", mend='"ValueSet" = "keep"'),
+    plant("content reference", "elements", '"Composition.section.section" = "keep"',
+          what="the outer path holds at every depth", mend="write Composition.section"),
+    plant("an id", "elements", '"Patient.id" = "keep"', what="ids take no rule",
+          mend="[ids] says how"),
+    plant("a reference", "elements", '"Observation.subject.reference" = "keep"',
+          what="ids take no rule", mend="[ids] says how"),
+    plant("a fullUrl", "elements", '"Bundle.entry.fullUrl" = "keep"', what="ids take no rule",
+          mend="[ids] says how"),
+    plant("meta", "elements", '"Patient.meta" = "keep"', what="meta is made new",
+          mend="Meta.lastUpdated"),
+    plant("an extension by path", "elements", '"Patient.extension" = "keep"',
+          what="extensions take no path", mend="[extensions]"),
+    plant("into a resource inside", "elements", '"Bundle.entry.resource.name" = "keep"',
+          what="starts anew at its own type", mend="under that type"),
+    plant("below a primitive", "elements", '"Patient.gender.code" = "keep"',
+          what="has no elements", mend="end the path there"),
+    plant("below a choice", "elements", '"Observation.value[x].unit" = "keep"',
+          what="is a choice of types", mend="write valueQuantity"),
+    plant("a required code hidden", "elements", '"Observation.status" = "remove"',
+          what="Observation.status is required", mend='write "keep"'),
+    plant("a required code masked with what bears it", "elements", '"Person.link" = "keep"',
+          '"Composition.relatesTo" = "mask"', what="Composition.relatesTo.code is required",
+          mend='write "remove", or "Composition.relatesTo.code" = "keep" too'),
+    plant("a required boolean hidden", "elements", '"Group" = "keep"',
+          '"Group.actual" = "remove"', what="Group.actual is required", mend='write "keep"'),
+    plant("a required integer masked with what bears it", "elements", '"Claim" = "keep"',
+          '"Claim.item" = "mask"', what="Claim.item.sequence is required",
+          mend='"Claim.item.sequence" = "keep" too'),
+    plant("a predicate that shows less", "elements", '"Patient.telecom" = "mask"',
+          "\"Patient.telecom.where(use = 'home')\" = \"remove\"",
+          what="shows less than Patient.telecom without it",
+          mend='write "Patient.telecom" = "remove" and '
+          "\"Patient.telecom.where((use = 'home').not())\" = \"mask\""),
+    plant("a predicate that is not closed", "elements",
+          "\"Patient.name.where(use = 'old'\" = \"keep\"", what="does not parse to its end",
+          mend="close it with )"),
+    plant("a predicate that is no FHIRPath", "elements",
+          "\"Patient.name.where(use = = 'old')\" = \"keep\"", what="not FHIRPath",
+          mend="write FHIRPath"),
+    plant("a predicate on an element misspelt", "elements",
+          "\"Patient.name.where(usse = 'old')\" = \"keep\"",
+          what="HumanName has no element usse", mend="write use"),
+    *(
+        plant(f"a predicate with {text}", "elements", f'"Patient.name.where({text})" = "keep"',
+              what="is not allowed", mend="%caller as its only variable")
+        for text in ("resolve().exists()", "use.memberOf('x')", "period.end < now()",
+                     "period.end < today()", "%resource.exists()")
+    ),
+    plant("a predicate on a section", "elements",
+          "\"Composition.section.where(code.exists())\" = \"keep\"", what="not yet",
+          mend="take it out"),
+    plant("a predicate on a whole type", "elements",
+          f'"Organization.where({RR7})" = "keep"', what="not yet", mend="take it out"),
+    plant("another function in a path", "elements", '"Patient.name.first()" = "keep"',
+          what="first() is not a step", mend="where(…) alone"),
+    plant("misspelt datatype", "datatypes", '"Adress.line" = "keep"', what="Adress is not",
+          mend="write Address"),
+    plant("misspelt member", "datatypes", '"Address.lin" = "keep"', what="no member lin",
+          mend="write Address.line"),
+    plant("a datatype that never identifies", "datatypes", '"CodeableConcept" = "keep"',
+          what="can never fire", mend="CodeableConcept.text"),
+    plant("a primitive that never identifies", "datatypes", '"code" = "keep"',
+          what="can never fire", mend="take the line out"),
+    plant("a member that never identifies", "datatypes", '"Period.id" = "keep"',
+          what="can never fire", mend="take the line out"),
+    plant("a type derived from Quantity", "datatypes", '"Age.unit" = "keep"',
+          what="takes the lines of Quantity", mend="write Quantity.unit"),
+    plant("a type under datatypes", "datatypes", '"Patient.name" = "keep"',
+          what="is a resource type", mend="[elements]"),
+    plant("a logical reference by type", "datatypes", '"Reference.identifier" = "keep"',
+          what="only by a path", mend="[elements]"),
+    plant("a datatype's method", "datatypes", '"HumanName" = "pseudonymize"',
+          what="pseudonymize does not suit HumanName", mend="write keep, remove or mask"),
+    plant("a table without method", "datatypes", '"HumanName.text" = { to = "year" }',
+          what="names no method", mend="write a method"),
+    plant("an extension by name", "extensions", '"us-core-sex" = "keep"', what="no absolute URL",
+          mend="canonical URL"),
+    plant("an extension's method", "extensions", '"http://x.org/e" = "mask"',
+          what="not shown as mask", mend="{ keep = "),
+    plant("an extension's value", "extensions", '"http://x.org/e" = { keep = ["valueString"] }',
+          what="valueString is no part", mend="write value[x]"),
+    plant("an extension that no base lists", "extensions", '"http://x.org/e" = "remove"',
+          what="can never fire", mend="take the line out"),
+    plant("a system", "codes", 'system = ["http://loinc.org"]', what="no key system",
+          mend="write systems"),
+    plant("rows", "rows.Bundle", 'where = "true"', what="[rows] is not yet", mend="take it out"),
+    plant("unknown search key", "search", "page-sise = 10", what="no key page-sise",
+          mend="write page-size"),
+    plant("an include that is no parameter", "search", 'include = ["Observation:subjct"]',
+          what="no search parameter subjct", mend="write subject"),
+    plant("an age", TOP, "ages.youngest = 3", what="no key youngest", mend="write oldest"),
+)
+# What an identity view may have: in it, all others are mistakes for having their table at all.
+OF_IDENTITY = frozenset({TOP, "acess", "access", "search", "rows.Bundle"})
+# Vread is what identity views are for; types need no line in them.
+NOT_WRONG_THERE = frozenset({"access to a hidden type", "versions"})
+
+
+def write_into(text: str, row: Plant) -> tuple[str, int]:
+    """The policy's text with the plant, and the line of the mistake."""
+    lines = text.split("\n")
+    if row.table == TOP:
+        at = next(i for i, line in enumerate(lines) if line.startswith("title")) + 1
+    elif f"[{row.table}]" in lines:
+        at = lines.index(f"[{row.table}]") + 1
+    else:
+        lines.append(f"[{row.table}]")
+        at = len(lines)
+    lines[at:at] = row.lines
+    header = row.table in ("acess", "rows.Bundle")  # the table itself is the mistake
+    return "\n".join(lines), at if header else at + len(row.lines)
+
+
+def planted(folder: Path, policy: str, row: Plant) -> tuple[list[Mistake], Path, int]:
+    """The mistakes of a shipped policy with the plant, its file, and the line planted."""
+    shutil.copytree(POLICIES, folder, dirs_exist_ok=True)
+    file = folder / f"{policy}.toml"
+    text, line = write_into(file.read_text(encoding="utf-8"), row)
+    file.write_text(text, encoding="utf-8")
+    return list(read_policies([file]).mistakes), file, line
+
+
+@pytest.mark.parametrize("row", PLANTS, ids=lambda row: row.name)
+@pytest.mark.parametrize("policy", SHIPPED)
+def test_mistake_is_named(policy: str, row: Plant, tmp_path: Path) -> None:
+    """The planted mistake is found with its file, its line and its mend; no other line is blamed."""
+    mistakes, file, line = planted(tmp_path, policy, row)
+    if policy == IDENTITY and row.name in NOT_WRONG_THERE:
+        assert mistakes == []
+        return
+    if policy == IDENTITY and row.table not in OF_IDENTITY:
+        assert any(f"an identity view has no [{row.table}]" in m.what for m in mistakes)
+        assert {m.line for m in mistakes} <= {line, line - len(row.lines)}
+        return
+    found = [m for m in mistakes if row.what in m.what]
+    assert [(m.file, m.line) for m in found] == [(str(file), line)], [str(m) for m in mistakes]
+    assert row.mend in found[0].mend
+    if policy != IDENTITY and row.name != "not TOML":
+        assert {(m.file, m.line) for m in mistakes} == {(str(file), line)}
+
+
+@pytest.mark.parametrize("policy", [p for p in SHIPPED if p != IDENTITY])
+def test_ids_must_be_said(policy: str, tmp_path: Path) -> None:
+    """A view that makes pseudonyms without a default for ids does not load."""
+    shutil.copytree(POLICIES, tmp_path, dirs_exist_ok=True)
+    for file in tmp_path.glob("*.toml"):
+        lines = file.read_text(encoding="utf-8").split("\n")
+        file.write_text("\n".join(x for x in lines if not x.startswith("default ")), "utf-8")
+    (mistake,) = read_policies([tmp_path / f"{policy}.toml"]).mistakes
+    text = Path(mistake.file).read_text("utf-8").split("\n")
+    assert "pseudonymize" in text[mistake.line - 1]
+    assert "without saying for which ids" in mistake.what
+    assert mistake.mend.startswith('write [ids] with default = "pseudonym"')
+
+
+@pytest.mark.parametrize(
+    ("line", "restated"),
+    [
+        ('"HumanName" = "remove"', "HumanName.use"),
+        ('"string" = "remove"', "Quantity.unit"),
+        ('"oid" = "mask"', "eicr-trigger-code-flag-extension"),
+    ],
+    ids=["a datatype over a member", "a member's type", "a value that an extension opens"],
+)
+@pytest.mark.parametrize("policy", [p for p in SHIPPED if p != IDENTITY])
+def test_base_lines_must_be_restated(
+    policy: str, line: str, restated: str, tmp_path: Path
+) -> None:
+    """A child's line that would show less than its base's does not load until it is restated."""
+    shutil.copytree(POLICIES, tmp_path, dirs_exist_ok=True)
+    child = tmp_path / "child.toml"
+    child.write_text(f'extends = "{policy}"\n[datatypes]\n{line}\n', "utf-8")
+    mistakes = read_policies([child]).mistakes
+    assert {(m.file, m.line) for m in mistakes} == {(str(child), 3)}
+    assert any(restated in m.what and m.mend.startswith("write ") for m in mistakes)
+
+
+@pytest.mark.parametrize("policy", SHIPPED)
+def test_circle_is_named(policy: str, tmp_path: Path) -> None:
+    """A policy that extends itself by way of another is named, whichever file is read."""
+    shutil.copytree(POLICIES, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "other.toml").write_text(f'extends = "{policy}"\n', "utf-8")
+    file = tmp_path / f"{policy}.toml"
+    text = file.read_text("utf-8")
+    lines = [x for x in text.split("\n") if not x.startswith("extends")]
+    at = next(i for i, x in enumerate(lines) if x.startswith("title")) + 1
+    lines.insert(at, 'extends = "other"')
+    file.write_text("\n".join(lines), "utf-8")
+    mistakes = read_policies([file]).mistakes
+    assert (str(tmp_path / "other.toml"), 1) in {(m.file, m.line) for m in mistakes}
+    circle = next(m for m in mistakes if "circle" in m.what)
+    assert f"{policy} extends other extends {policy}" in circle.what
+
+
+@pytest.mark.parametrize("policy", SHIPPED)
+def test_missing_base_is_named(policy: str, tmp_path: Path) -> None:
+    """A base that is not there is named with the nearest one that is."""
+    shutil.copytree(POLICIES, tmp_path, dirs_exist_ok=True)
+    child = tmp_path / "child.toml"
+    child.write_text(f'# a child\nextends = "{policy}s"\n', "utf-8")
+    (mistake,) = read_policies([child]).mistakes
+    assert (mistake.line, mistake.mend) == (2, f"write {policy}")
