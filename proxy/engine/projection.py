@@ -138,7 +138,7 @@ def negotiate(accept: str, pairs: Pairs) -> None:
 
 def prettify(body: bytes) -> bytes:
     """``body`` indented; numbers keep their text."""
-    return encode(decode(body), pretty=True)
+    return encode(decode(body), indent=True)
 
 
 def _summarise(value: JsonObject, path: str) -> JsonObject:

@@ -125,12 +125,28 @@ def decode_strict(body: bytes, *, limit: int = 10_000_000) -> Json:
 
 
 def encode(value: object, *, indent: bool = False) -> bytes:
-    """JSON text of ``value``, compact or indented. Raises :class:`CodecError` if it cannot be written."""
+    """JSON text of ``value``, compact or indented. Raises :class:`CodecError` if it cannot be
+    written."""
+    option = orjson.OPT_INDENT_2 if indent else None
     try:
-        option = orjson.OPT_INDENT_2 if indent else None
         return orjson.dumps(value, default=_write_number, option=option)
+    except (TypeError, ValueError, RecursionError):
+        pass
+    # The fast decoder reads integers of any size; orjson writes those past 64 bits by their text.
+    try:
+        return orjson.dumps(_name_big(value), default=_write_number, option=option)
     except (TypeError, ValueError, RecursionError) as error:
         raise CodecError("cannot be written as JSON") from error
+
+
+def _name_big(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _name_big(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_name_big(item) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return Fragment(str(value))
+    return value
 
 
 def number(value: object) -> Decimal | None:
