@@ -67,14 +67,17 @@ hapi-jar: $(HAPI_JAR)
 hapi: $(HAPI_JAR)
 	java $(HAPI_JAVA_OPTS) -jar $(HAPI_JAR) --port $(HAPI_PORT) $(HAPI_ARGS)
 
-# The npm client of the foreign-client tests, in a folder of its own.
-clients: tests/clients/node_modules/made
+# The clients of the foreign-client tests; the npm one in a folder of its own.
+clients: $(VENV)/clients tests/clients/node_modules/made
+$(VENV)/clients: $(VENV)/dev
+	$(BIN)/python -m pip install --quiet --editable '.[clients]'
+	@touch $@
 tests/clients/node_modules/made: tests/clients/package.json
-	npm --prefix tests/clients install --no-audit --no-fund --silent
+	npm --prefix tests/clients install --no-package-lock --no-audit --no-fund --silent
 	@touch $@
 
 # Starts the HAPI of this repository unless HAPI_URL names a running one.
-test-hapi: $(VENV)/dev $(HAPI_JAR) clients
+test-hapi: $(HAPI_JAR) clients
 	CI=true $(BIN)/pytest -m hapi $(ARGS)
 
 bench: $(VENV)/dev

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import aiohttp
-import orjson
 
-Resource = Mapping[str, object]
+from proxy.fhir.codec import JsonObject, encode
+
+Resource = JsonObject
 
 # HAPI resolves a reference when it is written; one to a later resource is stored unresolved and no
 # search finds it. Types that refer to others come after them; Bundles, which hold copies, last.
@@ -59,7 +60,7 @@ async def load(base: str, resources: Iterable[Resource], *, parallel: int = 4) -
             headers = {"Content-Type": "application/fhir+json"}
             async with (
                 gate,
-                session.put(url, data=orjson.dumps(resource), headers=headers) as response,
+                session.put(url, data=encode(resource), headers=headers) as response,
             ):
                 text = await response.text()
                 if response.status not in (200, 201):

@@ -7,6 +7,7 @@ import uuid
 import aiohttp
 import pytest
 
+from proxy.fhir.codec import JsonObject
 from tests.loading import load, unload
 from tests.validation import validate
 
@@ -16,8 +17,8 @@ pytestmark = pytest.mark.hapi
 async def test_what_is_referenced_first_is_found_by_reference(hapi: str) -> None:
     """Resources given in any order are loaded so that searches by reference find them."""
     tag = uuid.uuid4().hex
-    patient = {"resourceType": "Patient", "id": f"p-{tag}", "active": True}
-    observation = {
+    patient: JsonObject = {"resourceType": "Patient", "id": f"p-{tag}", "active": True}
+    observation: JsonObject = {
         "resourceType": "Observation",
         "id": f"o-{tag}",
         "status": "final",
@@ -36,9 +37,8 @@ async def test_a_search_is_reused_for_a_minute_unless_it_says_no_cache(hapi: str
     """HAPI's own default stays: an equal search is answered from the first one's result."""
     tag = uuid.uuid4().hex
     url = f"{hapi}/Patient?family={tag}&_summary=false"
-    one, two = (
-        {"resourceType": "Patient", "id": f"{n}-{tag}", "name": [{"family": tag}]} for n in "ab"
-    )
+    one: JsonObject = {"resourceType": "Patient", "id": f"a-{tag}", "name": [{"family": tag}]}
+    two: JsonObject = {**one, "id": f"b-{tag}"}
 
     async def count(**headers: str) -> int:
         async with (
@@ -58,7 +58,7 @@ async def test_a_search_is_reused_for_a_minute_unless_it_says_no_cache(hapi: str
 async def test_all_digit_ids_foreign_and_urn_references_are_stored(hapi: str) -> None:
     """What case reports hold, and HAPI refuses by default, can be loaded."""
     number = str(uuid.uuid4().int)[:20]
-    patient = {
+    patient: JsonObject = {
         "resourceType": "Patient",
         "id": number,
         "generalPractitioner": [
