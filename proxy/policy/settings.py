@@ -29,7 +29,7 @@ _TOP_KEYS = frozenset([
 _URL = re.compile(r"(https?://[^\s|/]+(/[^\s|]*)?|urn:(oid|uuid):[^\s|]+)")
 # Long enough to begin one authority's systems: http://loinc.org, urn:oid:2.16.840, urn:ietf:bcp
 _SYSTEM = re.compile(r"https?://[^/]+\.[^/]+.*|urn:oid:\d+(\.\d+){2,}.*|urn:(?!oid)\w+:\w+.*")
-_PART = re.compile(r"[A-Za-z0-9][\w-]*(\.value\[x\])?|value\[x\]")
+_PART = re.compile(r"[A-Za-z0-9][\w -]*(\.value\[x\])?|value\[x\]")
 _POLICY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 

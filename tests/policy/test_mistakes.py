@@ -251,7 +251,7 @@ def planted(folder: Path, policy: str, row: Plant) -> tuple[list[Mistake], Path,
 @pytest.mark.parametrize("row", PLANTS, ids=lambda row: row.name)
 @pytest.mark.parametrize("policy", SHIPPED)
 def test_mistake_is_named(policy: str, row: Plant, tmp_path: Path) -> None:
-    """The planted mistake is found with its file, its line and its mend; no other line is blamed."""
+    """The planted mistake is found with file, line and mend; no other line is blamed."""
     mistakes, file, line = planted(tmp_path, policy, row)
     if policy == IDENTITY and row.name in NOT_WRONG_THERE:
         assert mistakes == []
