@@ -42,7 +42,7 @@ def case() -> Case:
 
 
 def text(value: object) -> str:
-    return encode(value).decode() if isinstance(value, Fragment) else str(value)
+    return value.contents if isinstance(value, Fragment) else str(value)
 
 
 @pytest.mark.parametrize("type", sorted(LEGAL))
