@@ -28,9 +28,10 @@ from functools import lru_cache
 from typing import Any
 
 import fhirpathpy
-import orjson
+from fhirpathpy.engine.nodes import ResourceNode
 from fhirpathpy.models import models
 
+from proxy.fhir.codec import Fragment
 from proxy.fhir.r4 import TYPES
 from proxy.policy.model import Method, PathRule, Policy
 from tests import oracle_facts as facts
@@ -123,7 +124,7 @@ class Oracle:
         if not facts.is_resource(resource):
             return None
         kind, real = resource["resourceType"], resource.get("id")
-        identity = f"{context.bases[0]}/{kind}/{real if isinstance(real, str) else ''}"
+        identity = f"{context.bases[0]}/{kind}/{real}" if isinstance(real, str) else ""
         shown_id = self.show_id(kind, real, context) if isinstance(real, str) and real else None
         return self.resource(resource, identity, shown_id, None, context)
 
@@ -227,6 +228,8 @@ class Oracle:
         if prop.code == "Coding":
             if self.policy.codes is None:
                 return False
+            if isinstance(value, dict) and not set(value) - {"id", "extension"}:
+                return False
             return not (isinstance(value, dict) and self.listed(value.get("system")))
         if parent_type in facts.QUANTITIES and prop.name in ("code", "system"):
             system = parent.get("system") if isinstance(parent, dict) else None
@@ -285,7 +288,7 @@ class Oracle:
         )
         place = Place(context, identity, bundle, contained)
         out = self.body(resource, shown_id, place)
-        if out is None or not inside or "pass" == self.root_method(resource, context):
+        if out is None or not inside or self.root_method(resource, context) == "pass":
             return out
         shown = self.contained(held, place)
         if shown:
@@ -345,7 +348,9 @@ class Oracle:
         return [
             bodies[r["id"]]
             for r in held
-            if isinstance(r, dict) and bodies.get(r.get("id")) and scope.resources[r["id"]] is r
+            if isinstance(r, dict)
+            and bodies.get(str(r.get("id")))
+            and scope.resources[r["id"]] is r
         ]
 
     def points_back(self, resource: Json, place: Place) -> bool:
@@ -446,7 +451,7 @@ class Oracle:
             mask = facts.masked_complex(prop.code, value)
             return {prop.name: [mask] if prop.many else mask}
         if not prop.primitive:
-            items = value if prop.many else [value]
+            items: list[Json] = as_list(value) if prop.many else [value]
             shown = []
             for item in items:
                 if item is None:
@@ -483,7 +488,7 @@ class Oracle:
         required: bool,
         place: Place,
     ) -> tuple[Json, Json] | None:
-        """(value, sibling) as shown; None if hidden. Masked required ones are left to the caller."""
+        """(value, sibling) as shown; None if hidden."""
         method = decision.method
         if method is None or method.name == "remove":
             return None
@@ -586,9 +591,12 @@ class Oracle:
     ) -> dict[str, Json] | None:
         """A complex item under ``keep``."""
         code = prop.code
-        if code == "Reference" and "reference" in value:
-            if value["reference"] is not None and self.show_reference(value, place) is None:
-                return None
+        if (
+            code == "Reference"
+            and value.get("reference") is not None
+            and self.show_reference(value, place) is None
+        ):
+            return None
         identifying = code in facts.IDENTIFYING or code == "Coding"
         if decision.origin in ("cover-path", "cover-type"):
             state = State(decision.origin, KEEP)
@@ -611,15 +619,12 @@ class Oracle:
         banded = self.aged(kind, parent, prop, value, place)
         if isinstance(banded, dict):
             out = self.band(code, banded, out, value, state, lineage, place)
-        if code in facts.QUANTITIES and "code" not in out:
-            if "code" in value and self.policy.codes is None:
-                out.pop("system", None)
-            elif "code" in value:
-                out.pop("system", None)
-        if not out:
-            return None
+        if code in facts.QUANTITIES and "code" in value and "code" not in out:
+            out.pop("system", None)
+        if "extension" in out and not with_value:
+            return out
         self.complete(code, value, out, state, lineage, place)
-        return out
+        return out or None
 
     def complete(
         self,
@@ -632,9 +637,8 @@ class Oracle:
     ) -> None:
         """Add what must be there to ``out``, in place: where the rule hides it, or had been."""
         for prop in facts.props(kind).values():
-            if not self.required(kind, value, prop) or prop.name in ("id", "url"):
-                if not (prop.name == "url" and kind not in ("Extension",) and prop.element.min):
-                    continue
+            if not self.required(kind, value, prop):
+                continue
             if {prop.name, "_" + prop.name} & set(out) or prop.code == "Resource":
                 continue
             if kind == "Bundle" and prop.name in ("link", "entry"):
@@ -1012,7 +1016,7 @@ class Oracle:
         for index, entry in enumerate(scope.entries):
             at = extend(lineage, prop, entry)
             if (
-                not self.effective(at or lineage, context, True).name == "keep"
+                self.effective(at or lineage, context, True).name != "keep"
                 or not self.shows_resource(entry.get("resource"), context)
                 or self.withheld(entry, nowhere(context))
             ):
@@ -1068,7 +1072,7 @@ class Oracle:
         if shown is None:
             return None
         out: dict[str, Json] = {}
-        if stored is not None:
+        if identify(stored, context.bases[0], context) is not None:
             out["fullUrl"] = full
         out["resource"] = shown
         place = Place(context, identity, scope, nowhere(context).contained)
@@ -1080,16 +1084,19 @@ class Oracle:
         if isinstance(search, dict) and isinstance(search.get("mode"), str):
             out["search"] = {"mode": search["mode"]}
         request = entry.get("request")
-        if isinstance(request, dict) and isinstance(request.get("method"), str):
-            if url := self.request_url(request.get("url"), context):
-                out["request"] = {"method": request["method"], "url": url}
+        if (
+            isinstance(request, dict)
+            and isinstance(request.get("method"), str)
+            and (url := self.request_url(request.get("url"), context))
+        ):
+            out["request"] = {"method": request["method"], "url": url}
         response = entry.get("response")
         if isinstance(response, dict) and isinstance(response.get("status"), str):
             out["response"] = {"status": response["status"]}
             location = response.get("location")
-            if isinstance(location, str) and (url := self.request_url(location, context)):
-                if "/" in url:
-                    out["response"]["location"] = url
+            url = self.request_url(location, context)
+            if url and "/" in url:
+                out["response"]["location"] = url
         return out
 
     def request_url(self, text: Json, context: Context) -> str | None:
@@ -1141,20 +1148,19 @@ def selects(rule: PathRule, lineage: Lineage, context: Context) -> bool:
 
 
 @lru_cache(maxsize=256)
-def compiled(predicate: str, base: str) -> Any:
-    path: Any = predicate if base in ("", "primitive") else {"base": base, "expression": predicate}
-    return fhirpathpy.compile(path, models["r4"])
+def compiled(predicate: str) -> Any:
+    return fhirpathpy.compile(predicate, models["r4"])
 
 
 def holds(predicate: str, step: Step, context: Context) -> bool:
     """Whether a predicate is true of the stored element."""
     if step.instance is None:
         return False
-    kind = TYPES[step.type].kind
+    element = plain(step.instance)
+    if TYPES[step.type].kind in ("datatype", "backbone"):
+        element = ResourceNode.create_node(element, step.type)
     try:
-        result = compiled(predicate, "" if kind in ("resource", "primitive") else step.type)(
-            plain(step.instance), {"caller": dict(context.claims)}
-        )
+        result = compiled(predicate)(element, {"caller": dict(context.claims)})
     except Exception:  # whatever it raises, it selects nothing
         return False
     return result == [True] and result[0] is True
@@ -1162,7 +1168,7 @@ def holds(predicate: str, step: Step, context: Context) -> bool:
 
 def plain(value: Json) -> Json:
     """Exact numbers as Decimals, for FHIRPath; always a copy."""
-    if isinstance(value, orjson.Fragment):
+    if isinstance(value, Fragment):
         return to_number(value)
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}

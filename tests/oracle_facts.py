@@ -9,8 +9,7 @@ import re
 from datetime import date
 from typing import Any, NamedTuple
 
-import orjson
-
+from proxy.fhir.codec import Fragment
 from proxy.fhir.r4 import TYPES, Element
 from proxy.policy.model import Method
 
@@ -18,11 +17,12 @@ Json = Any  # decoded JSON of unknown, often wrong, shape: the oracle looks befo
 
 DAR = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 
-IDENTIFYING = frozenset(
-    "string markdown xhtml base64Binary uri url oid uuid date dateTime instant time HumanName"
-    " Address ContactPoint Identifier Attachment Annotation Signature Narrative"
-    " Location.position".split()
-)
+_IDENTIFYING = """
+string markdown xhtml base64Binary uri url oid uuid date dateTime instant time
+HumanName Address ContactPoint Identifier Attachment Annotation Signature Narrative
+Location.position
+"""
+IDENTIFYING = frozenset(_IDENTIFYING.split())
 DATES = frozenset({"date", "dateTime", "instant", "time"})
 QUANTITIES = frozenset({"Quantity", "Age", "Duration", "Count", "Distance"})
 PASSED = frozenset({"PlanDefinition", "Library", "ValueSet", "CodeSystem"})
@@ -96,7 +96,7 @@ def has_json_type(code: str, value: Json) -> bool:
     if code in ("integer", "positiveInt", "unsignedInt"):
         return isinstance(value, int) and not isinstance(value, bool)
     if code == "decimal":
-        return isinstance(value, int | orjson.Fragment) and not isinstance(value, bool)
+        return isinstance(value, int | Fragment) and not isinstance(value, bool)
     return isinstance(value, str)
 
 

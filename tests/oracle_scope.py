@@ -50,7 +50,7 @@ def identify(text: Json, base: str, context: Context) -> str | None:
         path = text[match.end() :]
         whole = match[1].lower() + "://" + match[2].lower() + re.split(r"[?#]", path)[0]
         if "?" in path:
-            return None if not re.search(r"/[^/?#]", path) else None
+            return None
         for known in context.bases:
             if whole.startswith(known + "/"):
                 whole = context.bases[0] + whole[len(known) :]
@@ -141,12 +141,9 @@ def bundle_scope(
     for index, entry in enumerate(items):
         resource = entry.get("resource")
         named = identify(entry.get("fullUrl"), context.bases[0], context)
-        if named is None and bundle.get("type") in ("searchset", "history"):
-            if isinstance(resource, dict):
-                named = identify(
-                    f"{resource.get('resourceType')}/{resource.get('id')}",
-                    context.bases[0],
-                    context,
-                )
+        ours = bundle.get("type") in ("searchset", "history")
+        if named is None and ours and isinstance(resource, dict):
+            own = f"{resource.get('resourceType')}/{resource.get('id')}"
+            named = identify(own, context.bases[0], context)
         identities.append(named or f"{identity}#{index}")
     return BundleScope(identity, identities, items, set(), outer)

@@ -13,8 +13,7 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Protocol
 
-import orjson
-
+from proxy.fhir.codec import Fragment
 from proxy.policy.model import Method
 from tests.oracle_facts import Json, masked_narrative, read_day
 
@@ -48,10 +47,9 @@ def to_number(value: Json) -> Decimal | None:
         return None
     if isinstance(value, int):
         return Decimal(value)
-    if isinstance(value, orjson.Fragment):
-        text = value.contents
+    if isinstance(value, Fragment):
         try:
-            return Decimal(text.decode() if isinstance(text, bytes) else text)
+            return Decimal(value.contents)
         except InvalidOperation:
             return None
     return None
@@ -135,7 +133,7 @@ def lower_border(steps: tuple[object, ...], code: str, value: Json) -> Json | No
     if not below:
         return None
     most = max(below)
-    return int(most) if most == most.to_integral_value() else orjson.Fragment(str(most))
+    return int(most) if most == most.to_integral_value() else Fragment(str(most))
 
 
 def map_code(table: Mapping[object, object], code: str, value: Json) -> Json | None:

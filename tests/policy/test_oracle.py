@@ -1,0 +1,101 @@
+"""The compiled walk shows exactly what the slow evaluator shows: two readings of one language."""
+
+from __future__ import annotations
+
+import copy
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from proxy.demo.generator import cases
+from proxy.fhir.codec import decode, encode
+from tests.mangling import mangle, seeds
+from tests.views import (
+    RESTRICTED,
+    UPSTREAM,
+    Case,
+    comparable,
+    differences,
+    examples,
+    find_view,
+)
+
+TEST_POLICIES = ("predicates", "members", "narrow")
+CLAIMS = {"telecoms": ["phone"]}
+FUZZED = settings(
+    max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
+
+
+def disagreements(policy: str, resource: Any) -> list[str]:
+    """Where walk and oracle differ over the resource, as ``path: walk | oracle``."""
+    case = Case(policy, CLAIMS)
+    walked = case.reveal(copy.deepcopy(resource))
+    return list(differences(comparable(walked), comparable(case.reveal_slowly(resource))))
+
+
+@pytest.mark.parametrize("policy", RESTRICTED + TEST_POLICIES)
+def test_walk_equals_oracle_over_examples(policy: str, shared: Path) -> None:
+    """Every published example shows the same, number text and array order included."""
+    found = {
+        name: list(wrong)[:3]
+        for name, resource in examples(shared)
+        if (wrong := disagreements(policy, resource))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize("policy", RESTRICTED + TEST_POLICIES)
+def test_walk_equals_oracle_over_generated_cases(policy: str) -> None:
+    """The generator's documents and resources, which hold every R4 datatype, show the same."""
+    found = {
+        f"{resource['resourceType']}/{resource.get('id')}": wrong[:3]
+        for resource in generated()
+        if (wrong := disagreements(policy, resource))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize("policy", RESTRICTED + TEST_POLICIES)
+@FUZZED
+@given(st.data())
+def test_walk_equals_oracle_over_mangled_resources(policy: str, data: st.DataObject) -> None:
+    """Wrong JSON types, unknown elements, odd nesting, nulls in arrays, siblings alone: the walk
+    neither fails nor shows anything else than the oracle."""
+    resource = mangle(data.draw, copy.deepcopy(data.draw(st.sampled_from(seeds()))))
+    wrong = disagreements(policy, resource)
+    assert wrong == [], json.dumps(resource, default=str)[:4000]
+
+
+@pytest.mark.parametrize("policy", RESTRICTED)
+def test_revealing_leaves_the_source_untouched(policy: str) -> None:
+    """A reveal changes nothing in what it was given."""
+    for resource in generated()[:40]:
+        before = encode(resource)
+        Case(policy).reveal(resource)
+        assert encode(resource) == before
+
+
+@pytest.mark.parametrize("policy", RESTRICTED + TEST_POLICIES)
+def test_two_reveals_are_equal(policy: str) -> None:
+    """The same resource shows the same, whatever was revealed before it."""
+    resources = generated()
+    first = [comparable(Case(policy).reveal(r)) for r in resources]
+    second = [comparable(Case(policy).reveal(r)) for r in reversed(resources)]
+    assert first == second[::-1]
+    assert find_view(policy).name == policy
+
+
+@cache
+def generated() -> list[Any]:
+    """Two cases: their Bundles and single resources, as the upstream would send them."""
+    return [
+        decode(encode(resource))
+        for case in cases(3, 7, base=UPSTREAM)
+        for resource in (*case.bundles, *case.resources)
+    ]

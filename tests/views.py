@@ -1,0 +1,139 @@
+"""Views for tests: policies, naming, the compiled walk and the oracle beside each other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from proxy.ecr.titles import DOCUMENT_TITLES
+from proxy.fhir.codec import Fragment, decode
+from proxy.fhir.reference import Bases
+from proxy.lenses.ages import AGE_CODES, YEARS_PER_UNIT
+from proxy.lenses.identity import Namer
+from proxy.lenses.keys import KeyRing
+from proxy.lenses.places import countries, states, zip3_table
+from proxy.policy.compile import Scope, View, compile_view
+from proxy.policy.load import load_directory
+from proxy.policy.model import Policy
+from tests.oracle import Oracle
+from tests.oracle_scope import Context
+from tests.oracle_values import Tables
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+POLICIES = REPOSITORY / "policies"
+CASE_POLICIES = REPOSITORY / "tests" / "cases" / "policies"
+
+UPSTREAM = "http://upstream.example/fhir"
+ALIASES = ("https://ehr.example.org/fhir",)
+PUBLIC = "http://proxy.example/fhir"
+TODAY = date(2026, 7, 1)
+RESTRICTED = ("researcher-limited", "researcher-deidentified")
+
+TABLES = Tables(zip3_table(), states(), countries(), AGE_CODES, YEARS_PER_UNIT, DOCUMENT_TITLES)
+
+
+@cache
+def shipped() -> dict[str, Policy]:
+    """The policies of the product by name."""
+    return load_directory(POLICIES)
+
+
+@cache
+def case_policies() -> dict[str, Policy]:
+    """The policies that only tests have: each stresses some rules of the language."""
+    return load_directory(CASE_POLICIES)
+
+
+def find_policy(name: str) -> Policy:
+    return shipped()[name] if name in shipped() else case_policies()[name]
+
+
+@cache
+def find_view(name: str) -> View:
+    return compile_view(find_policy(name))
+
+
+@cache
+def namer_of(name: str) -> Namer:
+    """The naming of one project under the policy; the secrets are of this test only."""
+    ring = KeyRing.new(bytes(range(32)), bytes(range(32, 64)), date(2026, 1, 1))
+    return Namer(ring.project("study-7", name))
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One policy, compiled and slow, over the same names, day and claims."""
+
+    name: str
+    claims: Mapping[str, object] = field(default_factory=dict)
+    today: date = TODAY
+
+    def scope(self) -> Scope:
+        view = find_view(self.name)
+        return Scope(
+            namer=namer_of(self.name),
+            bases=Bases(UPSTREAM, ALIASES),
+            public=PUBLIC,
+            today=self.today,
+            shows=view.shows,
+            pseudonym=view.pseudonym,
+            claims=self.claims,
+        )
+
+    def reveal(self, resource: Any) -> Any:
+        """What the compiled walk shows; None if withheld."""
+        return find_view(self.name).reveal(resource, self.scope())
+
+    def reveal_slowly(self, resource: Any) -> Any:
+        """What the oracle shows; None if withheld."""
+        context = Context(
+            namer_of(self.name), (UPSTREAM, *ALIASES), PUBLIC, self.today, self.claims
+        )
+        return Oracle(find_policy(self.name), TABLES).reveal(resource, context)
+
+
+def comparable(value: Any) -> Any:
+    """JSON with exact numbers as their text; members in no order, arrays in order."""
+    if isinstance(value, Fragment):
+        return ("number", value.contents)
+    if isinstance(value, bool):
+        return ("boolean", value)
+    if isinstance(value, dict):
+        return {k: comparable(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [comparable(v) for v in value]
+    return value
+
+
+def differences(a: Any, b: Any, path: str = "") -> Iterator[str]:
+    """Where two values that are :func:`comparable` differ, as ``path: a | b``."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in {**a, **b}:
+            if key not in a or key not in b:
+                yield f"{path}.{key}: {brief(a.get(key, ...))} | {brief(b.get(key, ...))}"
+            else:
+                yield from differences(a[key], b[key], f"{path}.{key}")
+    elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        for index, (x, y) in enumerate(zip(a, b, strict=True)):
+            yield from differences(x, y, f"{path}[{index}]")
+    elif a != b:
+        yield f"{path}: {brief(a)} | {brief(b)}"
+
+
+def brief(value: Any) -> str:
+    return "(absent)" if value is ... else str(value)[:160]
+
+
+def examples(shared: Path) -> Iterator[tuple[str, Any]]:
+    """Every published FHIR example by its file name, decoded exactly."""
+    for file in sorted((shared / "ecr-examples" / "fhir").rglob("*.json")):
+        yield f"{file.parent.name}/{file.name}", decode(file.read_bytes())
+
+
+def load_json(file: Path) -> Any:
+    return json.loads(file.read_text())
