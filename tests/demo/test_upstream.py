@@ -99,7 +99,7 @@ async def test_read_version_and_history(upstream: Upstream) -> None:
     status, past, _ = await get(f"{url}/_history")
     methods = [entry["request"]["method"] for entry in past["entry"]]
     assert (status, past["type"]) == (200, "history")
-    assert past["total"] == len(methods) >= 3
+    assert past["total"] >= len(methods) >= 3
     assert methods[:2] == ["DELETE", "PUT"]
     assert "resource" not in past["entry"][0]
 
@@ -108,7 +108,7 @@ async def test_read_version_and_history(upstream: Upstream) -> None:
     ("path", "status"),
     [
         pytest.param("Patient/es-nobody", 404, id="unknown id"),
-        pytest.param("Patient/es-p0/_history/99", 404, id="unknown version"),
+        pytest.param("Patient/es-p0/_history/99999", 404, id="unknown version"),
         pytest.param("Foo/1", 404, id="unknown type"),
         pytest.param("Patient?marker44=1", 400, id="unknown parameter"),
         pytest.param("Patient?birthdate=2020-marker44", 400, id="malformed date"),
