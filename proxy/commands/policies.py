@@ -1,0 +1,34 @@
+"""Finding a policy by what a user calls it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from proxy.policy.mistakes import offer
+
+SHIPPED = Path(__file__).resolve().parent.parent.parent / "policies"
+
+
+def directory() -> Path:
+    """``./policies`` if it is there, else the shipped policies."""
+    here = Path("policies")
+    return here if here.is_dir() else SHIPPED
+
+
+def find_policy(name: str) -> Path:
+    """The file of a policy by name or path.
+
+    :raises click.ClickException: there is none; the nearest name is offered.
+    """
+    path = Path(name)
+    if path.suffix == ".toml" or len(path.parts) > 1:
+        if path.is_file():
+            return path
+        raise click.ClickException(f"{name}: no such policy file")
+    found = directory() / f"{name}.toml"
+    if found.is_file():
+        return found
+    known = sorted(p.stem for p in directory().glob("*.toml"))
+    raise click.ClickException(f"no policy {name!r} in {directory()}; {offer(name, known)}")

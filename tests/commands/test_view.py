@@ -1,0 +1,138 @@
+"""``ecr-proxy view``: what a steward tries at the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from proxy.__main__ import main
+
+PATIENT = {
+    "resourceType": "Patient",
+    "id": "p-1",
+    "name": [{"family": "Marker"}],
+    "birthDate": "1974-11-24",
+    "multipleBirthInteger": 2,
+}
+OBSERVATION = {
+    "resourceType": "Observation",
+    "id": "o-1",
+    "status": "final",
+    "code": {"coding": [{"system": "http://loinc.org", "code": "6690-2"}], "text": "Marker"},
+    "valueQuantity": {"value": 1.5, "unit": "g"},
+}
+MEDIA = {"resourceType": "Media", "id": "m-1", "status": "completed", "content": {}}
+POLICY = "researcher-deidentified"
+
+
+def run(capsysbinary: pytest.CaptureFixture[bytes], *arguments: str) -> tuple[int, bytes, str]:
+    code = main(["view", *arguments])
+    captured = capsysbinary.readouterr()
+    return code, captured.out, captured.err.decode()
+
+
+def test_one_resource_is_shown_by_the_policy(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A resource over several lines is one resource; the hidden is gone, the kept is exact."""
+    file = tmp_path / "patient.json"
+    file.write_text(json.dumps(PATIENT, indent=2))
+    code, out, err = run(capsysbinary, "--policy", POLICY, str(file))
+    shown = json.loads(out)
+    assert code == 0
+    assert b"Marker" not in out
+    assert shown["birthDate"] == "1974"
+    assert shown["id"] != "p-1"
+    assert shown["multipleBirthInteger"] == 2
+    assert "this run only" in err
+
+
+def test_ndjson_is_shown_line_by_line_and_the_hidden_is_counted(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Blank lines and a missing last line end lose nothing; a hidden type is counted."""
+    file = tmp_path / "data.ndjson"
+    lines = [json.dumps(PATIENT), "", json.dumps(MEDIA), json.dumps(OBSERVATION)]
+    file.write_text("\r\n".join(lines))
+    code, out, err = run(capsysbinary, "--policy", POLICY, str(file))
+    assert code == 0
+    assert [json.loads(line)["resourceType"] for line in out.splitlines()] == [
+        "Patient",
+        "Observation",
+    ]
+    assert "1 not shown" in err
+
+
+def test_a_bad_line_ends_with_its_number_and_the_lines_before_it(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """What is good is delivered, what is bad is said, nothing of its text is repeated."""
+    file = tmp_path / "data.ndjson"
+    file.write_text(f'{json.dumps(PATIENT)}\n{{"resourceType": "Secret\n')
+    code, out, err = run(capsysbinary, "--policy", POLICY, str(file))
+    assert code == 1
+    assert len(out.splitlines()) == 1
+    assert "data.ndjson:2:" in err
+    assert "Secret" not in err
+
+
+def test_the_same_keys_and_day_give_the_same_bytes(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """With a key file, pseudonyms hold from run to run; another project has others."""
+    keys, file = tmp_path / "keys.json", tmp_path / "patient.json"
+    file.write_text(json.dumps(PATIENT))
+    assert main(["keygen", "--file", str(keys)]) == 0
+    capsysbinary.readouterr()
+    options = ["--policy", POLICY, "--keys", str(keys), "--today", "2026-01-31", str(file)]
+    first = run(capsysbinary, *options)[1]
+    assert run(capsysbinary, *options)[1] == first
+    assert run(capsysbinary, "--project", "other", *options)[1] != first
+
+
+def test_the_identity_view_hands_on_the_bytes(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """An investigator's view changes nothing, spelling of numbers included."""
+    file = tmp_path / "observation.json"
+    text = b'{ "resourceType":"Observation", "valueQuantity":{"value":1.50e0} }'
+    file.write_bytes(text)
+    assert run(capsysbinary, "--policy", "investigator", str(file))[1] == text + b"\n"
+
+
+def test_a_person_of_ninety_is_counted_on_the_day_given(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """On the day before the ninetieth birthday the year shows, on the day itself it does not."""
+    file = tmp_path / "patient.json"
+    file.write_text(json.dumps({**PATIENT, "birthDate": "1936-02-01"}))
+    before = run(capsysbinary, "--policy", POLICY, "--today", "2026-01-31", str(file))[1]
+    after = run(capsysbinary, "--policy", POLICY, "--today", "2026-02-01", str(file))[1]
+    assert json.loads(before)["birthDate"] == "1936"
+    assert "birthDate" not in json.loads(after)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--policy", "reseacher-limited", "-"], "researcher-limited"),
+        (["--policy", "nowhere/x.toml", "-"], "no such policy file"),
+        (["--policy", POLICY, "--today", "yesterday", "-"], "2026-01-31"),
+        (["--policy", POLICY, "--claims", "[1]", "-"], "JSON object"),
+        (["--policy", POLICY, "--upstream", "ftp://x", "-"], "http or https"),
+        (["--policy", POLICY, "missing.json"], "missing.json"),
+        (["--policy", POLICY, "--keys", "missing.json", "-"], "missing.json"),
+    ],
+    ids=["policy", "file", "day", "claims", "base", "input", "keys"],
+)
+def test_a_wrong_option_is_one_clear_line(
+    arguments: list[str], said: str, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A mistake is said with its mend, without a traceback."""
+    code, out, err = run(capsysbinary, *arguments)
+    assert code != 0
+    assert out == b""
+    assert said in err
+    assert "Traceback" not in err
