@@ -80,5 +80,4 @@ def method(name: str) -> LensMethod:
 
 
 def _load() -> None:
-    if "generalize" not in LENSES:
-        from proxy.lenses import dates, narrative, pseudonyms, redact  # noqa: F401
+    from proxy.lenses import dates, narrative, pseudonyms, redact  # noqa: F401
