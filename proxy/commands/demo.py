@@ -124,6 +124,13 @@ def settings(
         raise click.ClickException(str(error)) from None
 
 
+def gateway(configured: Settings) -> web.Application:
+    try:
+        return create_app(configured)
+    except ConfigErrors as error:
+        raise click.ClickException(str(error)) from None
+
+
 def bind(port: int) -> socket.socket:
     """A listening socket on loopback. Raises ClickException if the port is taken."""
     try:
@@ -238,7 +245,7 @@ async def run(options: Options, folder: Path) -> None:
                 serving(create_upstream(resources, options.upstream_url), back)
             )
             stored = len(resources)
-        await stack.enter_async_context(serving(create_app(configured), front))
+        await stack.enter_async_context(serving(gateway(configured), front))
         loop = asyncio.get_running_loop()
         for one in STOPS:
             loop.add_signal_handler(one, stop.set)

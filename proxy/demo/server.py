@@ -24,6 +24,7 @@ Pairs = list[tuple[str, str]]
 
 PAGE, MOST = 20, 200  # entries of a page: unless told, and at most
 PREFETCH = 13  # up to so many matches the total is known without being asked for
+RESULTS = 1_000  # searches whose pages can be asked for
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -188,6 +189,8 @@ class Server:
             return Response(200, encode(self._bundle("searchset") | {"total": len(matches)}))
         key = str(uuid.uuid4())
         self._results[key] = _Result(matches, pairs)
+        if len(self._results) > RESULTS:
+            del self._results[next(iter(self._results))]  # the oldest expires
         return Response(200, encode(self._results_page(key, 0, query.count(given), own)))
 
     def _page(self, given: Mapping[str, str]) -> Response:
