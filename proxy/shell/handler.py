@@ -7,6 +7,7 @@ does not exist. The request is judged on its raw target, never on what a router 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -14,14 +15,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+import msgspec
 from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion10, HttpVersion11
 
-from proxy.engine.messages import Answer, Ask, Call, Facts, Flow, Pairs
+from proxy.engine.messages import Answer, Ask, Call, Facts, Flow, Pairs, Reply
 from proxy.errors import (
     AuditUnavailable,
     BodyTooLarge,
     HeadersTooLarge,
+    InternalError,
     NotFound,
     ProxyError,
     RequestError,
@@ -37,6 +40,8 @@ from proxy.shell.drive import Offload, Send, drive
 from proxy.shell.keys import FRONT, TRACE, Trace
 from proxy.shell.response import Response, make_response
 from proxy.shell.upstream import Upstream
+
+log = logging.getLogger(__name__)
 
 MAX_HEADER_BYTES: Final = 64 * 1024  # all headers together
 BODY_SECONDS: Final = 30.0  # from the headers to the last byte of the body
@@ -160,6 +165,9 @@ async def converse(front: Front, trace: Trace, request: web.Request, target: str
         call = make_call(request, target, body, caller, front.now(), trace.request_id)
         reply = await drive(front.start(call), sender(front), front.offload, weight=len(call.body))
         trace.facts = reply.facts
+        if reply.status == InternalError.status:
+            trace.fault = "core"
+            log.error("fault", extra={"request_id": trace.request_id, "fault": trace.fault})
         response = make_response(
             reply.status, reply.body, trace.request_id, added=reply.headers, extra=trace.headers
         )
@@ -172,8 +180,29 @@ async def converse(front: Front, trace: Trace, request: web.Request, target: str
         trace.facts = trace.facts if trace.facts.interaction else recognize(request, target)
         record(error.status, error.code)
         raise
-    record(reply.status)
+    record(reply.status, issue_code(reply))
     return response
+
+
+def issue_code(reply: Reply) -> str:
+    """The issue code of a refusal that the core made itself, else empty."""
+    if reply.status < 400:
+        return ""
+    try:
+        return _refusals.decode(reply.body).issue[0].code
+    except (msgspec.MsgspecError, IndexError):
+        return ""
+
+
+class _Issue(msgspec.Struct):
+    code: str
+
+
+class _Refusal(msgspec.Struct):
+    issue: list[_Issue]
+
+
+_refusals = msgspec.json.Decoder(_Refusal)
 
 
 def sender(front: Front) -> Send:

@@ -69,13 +69,11 @@ class Gateway:
         return [orjson.loads(line) for line in self.audit_file.read_bytes().splitlines()]
 
 
-@asynccontextmanager
-async def gateway(
+def application(
     directory: Path,
     *,
     upstream: str = "http://127.0.0.1:9/fhir",
     start: Start = fetch,
-    audit_file: Path | None = None,
     credential: Credential | None = None,
     limits: Limits | None = None,
     seconds: float = 10.0,
@@ -83,14 +81,9 @@ async def gateway(
     origins: frozenset[str] = frozenset(),
     body_limit: int = 64 * 1024,
     path: str = "/fhir",
-) -> AsyncIterator[Gateway]:
-    """A gateway on a free port of the loopback interface, in front of ``upstream``."""
-    file = audit_file or directory / "audit.ndjson"
-    calls: list[Call] = []
-
-    def begin(call: Call) -> Flow:
-        calls.append(call)
-        return start(call)
+) -> web.Application:
+    """The product's application around ``start``, in front of ``upstream``."""
+    file = directory / "audit.ndjson"
 
     @asynccontextmanager
     async def open_front() -> AsyncIterator[Front]:
@@ -100,7 +93,7 @@ async def gateway(
                 path=path,
                 body_limit=body_limit,
                 exchange_seconds=seconds,
-                start=begin,
+                start=start,
                 authenticate=authenticate,
                 upstream=client,
                 audit=audit,
@@ -111,10 +104,25 @@ async def gateway(
             )
         audit.close()
 
-    server = TestServer(make_application(open_front), host="127.0.0.1")
+    return make_application(open_front)
+
+
+@asynccontextmanager
+async def gateway(
+    directory: Path, *, start: Start = fetch, **options: Any
+) -> AsyncIterator[Gateway]:
+    """An :func:`application` on a free port of the loopback interface."""
+    calls: list[Call] = []
+
+    def begin(call: Call) -> Flow:
+        calls.append(call)
+        return start(call)
+
+    served = application(directory, start=begin, **options)
+    server = TestServer(served, host="127.0.0.1")
     await server.start_server()
     try:
-        yield Gateway(server, file, calls)
+        yield Gateway(server, directory / "audit.ndjson", calls)
     finally:
         await server.close()
 
@@ -167,9 +175,3 @@ def assert_outcome(status: int, headers: Mapping[str, str], body: bytes, code: s
     assert issue["severity"] == "error"
     assert issue["code"] == code
     assert status >= 400
-
-
-async def start_upstream(application: web.Application) -> TestServer:
-    server = TestServer(application, host="127.0.0.1")
-    await server.start_server()
-    return server
