@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# The gateway. Mount a configuration at /etc/ecr-proxy/config.toml and the key ring beside it.
+# The gateway. Mount a configuration at /etc/ecr-proxy/config.toml.
 
 FROM python:3.13-slim-bookworm AS build
 WORKDIR /src
@@ -15,13 +15,14 @@ FROM python:3.13-slim-bookworm
 RUN pip uninstall --yes pip
 COPY --from=build /opt/ecr-proxy /opt/ecr-proxy
 COPY policies /etc/ecr-proxy/policies
-# The audit file lies here; nothing else of the image is writable for the process.
+# Keys and audit lie here; nothing else of the image is writable for the process.
 COPY --from=build --chown=10001:10001 /var/lib/ecr-proxy /var/lib/ecr-proxy
 ENV PATH=/opt/ecr-proxy/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     ECR_PROXY_SERVER_HOST=0.0.0.0 \
     ECR_PROXY_SERVER_PORT=8000 \
+    ECR_PROXY_KEYS_FILE=/var/lib/ecr-proxy/keys.json \
     ECR_PROXY_AUDIT_FILE=/var/lib/ecr-proxy/audit.ndjson
 WORKDIR /var/lib/ecr-proxy
 USER 10001:10001

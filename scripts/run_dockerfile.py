@@ -154,10 +154,9 @@ def start(stage: Stage, image: Image) -> None:
     folder = image.place("")
     configuration = image.place("/etc/ecr-proxy/config.toml")
     shutil.copy2(REPOSITORY / "config.example.toml", configuration)
-    (configuration.parent / "upstream.token").write_text("made-up-credential\n")
     entry = [shutil.which(w, path=variables["PATH"]) or w for w in command(stage, "ENTRYPOINT")]
     subprocess.run(
-        [*entry, "keygen", "--out", str(configuration.parent / "keys.json")],
+        [*entry, "keygen", "--file", variables["ECR_PROXY_KEYS_FILE"]],
         check=True,
         env=variables,
         cwd=folder,
