@@ -59,6 +59,7 @@ from tests.oracle_values import (
 )
 
 KEEP, REMOVE, MASK = Method("keep"), Method("remove"), Method("mask")
+REFERENCE_MEMBERS = frozenset({("Reference", "type"), ("Reference", "reference")})
 BORN = frozenset({"Patient", "RelatedPerson", "Person", "Practitioner"})
 BIRTH_DATE = ("http://loinc.org", "21112-8")
 LABELS = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
@@ -228,17 +229,17 @@ class Oracle:
         if prop.code == "Coding":
             if self.policy.codes is None:
                 return False
-            if isinstance(value, dict) and not set(value) - {"id", "extension"}:
+            if not isinstance(value, dict) or not set(value) - {"id", "extension"}:
                 return False
-            return not (isinstance(value, dict) and self.listed(value.get("system")))
+            return not self.listed(value.get("system"))
         if parent_type in facts.QUANTITIES and prop.name in ("code", "system"):
             system = parent.get("system") if isinstance(parent, dict) else None
             if prop.name == "code":
                 return not (isinstance(system, str) and self.listed(system))
-            return not self.listed(system)
+            return isinstance(system, str) and not self.listed(system)
         if prop.code == "uri" and prop.name == "system":
             return "code" not in {e.name for e in TYPES[parent_type].elements}
-        if (parent_type, prop.name) in (("Reference", "type"), ("Extension", "url")):
+        if (parent_type, prop.name) in REFERENCE_MEMBERS:
             return False
         return prop.code in facts.IDENTIFYING
 
@@ -432,12 +433,9 @@ class Oracle:
         if value is None and not sibling:
             return {}
         if value is not None and isinstance(value, list) != prop.many:
-            decision = self.decide(
-                kind, parent, prop, value, state, extend(lineage, prop, value), place.context
-            )
+            at = extend(lineage, prop, None)
+            decision = self.decide(kind, parent, prop, None, state, at, place.context)
             if not decision.shows:
-                return {}
-            if value in ([], {}):
                 return {}
             if self.required(kind, parent, prop):
                 return facts.masked_property(prop, value)
@@ -515,6 +513,8 @@ class Oracle:
             value = aged
         if decision.keeps:
             extensions = self.extensions(held, "top", place)
+            if (kind, prop.name) == ("Reference", "reference"):
+                return value, None  # its shown form replaces it
             if (kind, prop.name) == ("Reference", "type") and not self.type_shows(value):
                 return None
             if prop.code == "canonical":
@@ -593,7 +593,7 @@ class Oracle:
         code = prop.code
         if (
             code == "Reference"
-            and value.get("reference") is not None
+            and isinstance(value.get("reference"), str)
             and self.show_reference(value, place) is None
         ):
             return None
@@ -614,8 +614,10 @@ class Oracle:
         out |= self.children(code, value, state, lineage, place)
         if code == "Reference" and isinstance(value.get("reference"), str):
             out["reference"] = self.show_reference(value, place)
-        if extensions := self.extensions(value.get("modifierExtension"), "top", place):
-            out["modifierExtension"] = extensions
+        if "modifierExtension" in facts.props(code):
+            modifiers = self.extensions(value.get("modifierExtension"), "top", place)
+            if modifiers:
+                out["modifierExtension"] = modifiers
         banded = self.aged(kind, parent, prop, value, place)
         if isinstance(banded, dict):
             out = self.band(code, banded, out, value, state, lineage, place)
