@@ -7,9 +7,10 @@ from contextlib import AbstractAsyncContextManager
 
 from aiohttp import web
 
-from proxy.shell.handler import Front, answer, expect
+from proxy.shell.handler import Front, answer
 from proxy.shell.keys import FRONT
 from proxy.shell.protocol import HANDLER_ARGS, guard
+from proxy.shell.request import expect
 
 
 def make_application(

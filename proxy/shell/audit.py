@@ -138,7 +138,7 @@ def _user(caller: Caller | None, policy: str) -> dict[str, object]:
         }
     }
     if caller is None:
-        agent["who"] = {"display": "anonymous"}
+        agent["who"] = {"display": "unidentified"}
     else:
         agent["role"] = [{"text": caller.role}]
         identifier = {"value": caller.subject}

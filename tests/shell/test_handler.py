@@ -208,7 +208,7 @@ async def test_callers_must_say_who_they_are(
     assert status == 401
     assert answered["www-authenticate"] == "Bearer"
     assert_outcome(status, answered, body, "login")
-    assert event["agent"][0]["who"] == {"display": "anonymous"}
+    assert event["agent"][0]["who"] == {"display": "unidentified"}
     assert event["outcome"] == "4"
 
 
