@@ -58,6 +58,7 @@ def read_document(text: str, file: str, findings: Findings) -> Document:
     entries: list[Entry] = []
     tables: list[tuple[Key, Source]] = []
     table: Key = ()
+    before = len(findings.mistakes)
     seen: dict[Key, Source] = {}
     seen_tables: dict[Key, Source] = {}
     for line, statement in _statements(text):
@@ -100,6 +101,8 @@ def read_document(text: str, file: str, findings: Findings) -> Document:
             continue
         seen[key] = where
         entries.append(Entry(key, value, where, statement))
+    if len(findings.mistakes) == before:
+        _judge_whole(text, file, findings)
     return Document(tuple(entries), tuple(tables))
 
 
@@ -121,6 +124,16 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
         line += piece.count("\n")
     if start:
         yield start, "".join(parts)
+
+
+def _judge_whole(text: str, file: str, findings: Findings) -> None:
+    """Statements that are right alone can contradict each other (``a = 1``, ``a.b = 1``)."""
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"at line (\d+)", str(error))
+        where = Source(file, int(line[1]) if line else text.count("\n") + 1, "")
+        findings.wrong(where, f"this is not TOML: {_reason(error)}", "write each table once")
 
 
 def _reason(error: Exception) -> str:
