@@ -33,9 +33,9 @@ class ReadPath:
     """One element that a parameter reads.
 
     ``path``: canonical, choices spelled out (``Observation.valueQuantity``). ``type``: its type
-    code. ``search_type``: how it is compared (a composite's component has its own). ``targets``:
-    from ``resolve() is T``. ``conditions``: (canonical path, text) of members that a ``where``
-    reads too (``Patient.telecom.system``).
+    code. ``search_type``: how it is compared (a composite's component has its own), ``presence``
+    where only its being there counts. ``targets``: from ``resolve() is T``. ``conditions``:
+    (canonical path, text) of members that a ``where`` reads too (``Patient.telecom.system``).
     """
 
     path: str
@@ -69,6 +69,10 @@ def paths(parameter: SearchParameter, base_type: str) -> tuple[ReadPath, ...] | 
     if compiled is _UNKNOWN:
         return None
     if not compiled.parts:
+        if compiled.truth is not None:
+            return tuple(
+                _read(t, "token" if t.type == "boolean" else "presence") for t in compiled.tracks
+            )
         return tuple(_read(t, compiled.search_type) for t in compiled.tracks)
     found: dict[ReadPath, None] = {}
     for group in compiled.tracks:

@@ -1,10 +1,9 @@
 """Does one element satisfy one search value? One function per search type (R4, search.html).
 
-HAPI differs in places, and where a condition is only forwarded HAPI's answer stands: it matches
-``ge``, ``le``, ``gt``, ``lt`` with year and month values by their first or last instant, a
-period's ``ge`` and ``le`` by its outer ends, finds nothing for references with its own absolute
-base, and ignores unknown modifiers. Here the specification holds, but for quantities: as in HAPI,
-a comparator is not looked at, and ``5.4||mg`` compares the code only, not the unit.
+HAPI differs from the specification in places. As in HAPI: ``ge`` and ``le`` hold for a period that
+only overlaps the one asked for, a quantity's comparator is not looked at, ``5.4||mg`` compares the
+code only, ``1e2`` is 100. Unlike HAPI, which gets prefixes of year and month values wrong, finds
+nothing for a reference with its own base, and ignores unknown modifiers: as R4 says.
 """
 
 from __future__ import annotations
@@ -135,14 +134,19 @@ def _reaches_before(held: Interval, asked: Interval) -> bool:
     return held.low is None or (asked.low is not None and held.low < asked.low)
 
 
-# R4, search.html#prefix: how the range held stands to the range asked for.
+# R4, search.html#prefix: how the range held stands to the range asked for. `ge` and `le` take in
+# a range that only overlaps the one asked for, as HAPI does; R4's text leaves it out.
 _DATES: dict[str, Callable[[Interval, Interval], bool]] = {
     "eq": _contained,
     "ne": lambda held, asked: not _contained(held, asked),
     "gt": _reaches_after,
     "lt": _reaches_before,
-    "ge": lambda held, asked: _reaches_after(held, asked) or _contained(held, asked),
-    "le": lambda held, asked: _reaches_before(held, asked) or _contained(held, asked),
+    "ge": lambda held, asked: (
+        held.high is None or (asked.low is not None and held.high > asked.low)
+    ),
+    "le": lambda held, asked: (
+        held.low is None or (asked.high is not None and held.low < asked.high)
+    ),
     "sa": lambda held, asked: (
         held.low is not None and asked.high is not None and held.low >= asked.high
     ),

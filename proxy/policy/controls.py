@@ -1,0 +1,42 @@
+"""Search parameters that are not about an element of the row: what becomes of them.
+
+Verdicts about elements are derived (:mod:`proxy.policy.verdicts`); these cannot be.
+"""
+
+from __future__ import annotations
+
+# Parameters about the answer and not about an element (R4, search.html#table; search-control).
+RESULT = frozenset({"_count", "_elements", "_summary", "_total", "_format", "_pretty"})
+# What clients send and no server that we know reads.
+IGNORED = frozenset({"_totalMethod"})
+# Known, and offered to identity views only: they reach beyond the elements of a row.
+BROAD = {
+    "_has": "Searches over what refers to a resource are not offered to your role; search the "
+    "other type and use its reference.",
+    "_include": "Included resources are not offered to your role; read what is referred to.",
+    "_revinclude": "Included resources are not offered to your role; search the other type.",
+    "_sort": "Sorting is not offered to your role; rows come in the order of storage.",
+    "_filter": "_filter is not offered to your role; use search parameters.",
+    "_list": "_list is not offered to your role; use search parameters.",
+    "_query": "Named queries are not offered to your role; use search parameters.",
+    "_contained": "Searching contained resources is not offered to your role.",
+    "_containedType": "Searching contained resources is not offered to your role.",
+}
+# Known, and offered to nobody.
+NEVER = {
+    "_offset": "Pages are reached by their links only.",
+    "_getpages": "Pages are reached by their links only.",
+    "_getpagesoffset": "Pages are reached by their links only.",
+    "_bundletype": "The type of the Bundle cannot be chosen.",
+    "_graph": "Graphs are not supported.",
+    "_fhirpath": "FHIRPath in a search is not supported.",
+    "_at": "_at is for history only.",
+    "_since": "_since is for history only.",
+    "_type": "Search one type at a time.",
+    "_compartmentLastUpdated": "_compartmentLastUpdated is not supported.",
+    "_pid": "_pid is not supported.",
+    "_mdm": "_mdm is not supported.",
+    "_language": "_language is not supported.",
+}
+REPEATS = frozenset({"iterate", "recurse"})
+CONTROLS = RESULT | IGNORED | BROAD.keys() | NEVER.keys()
