@@ -328,3 +328,16 @@ def test_missing_base_is_named(policy: str, tmp_path: Path) -> None:
     child.write_text(f'# a child\nextends = "{policy}s"\n', "utf-8")
     (mistake,) = read_policies([child]).mistakes
     assert (mistake.line, mistake.mend) == (2, f"write {policy}")
+
+
+@pytest.mark.parametrize("policy", SHIPPED)
+def test_label_of_another_kind(policy: str, tmp_path: Path) -> None:
+    """Only labels that say how a resource was altered are known; the line in a list is found."""
+    shutil.copytree(POLICIES, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / f"{policy}.toml"
+    lines = [x for x in file.read_text("utf-8").split("\n") if not x.startswith("labels")]
+    at = next(i for i, x in enumerate(lines) if x.startswith("title")) + 1
+    lines[at:at] = ["labels = [", '  "PSEUDED",', '  "PSUEDED",', "]"]
+    file.write_text("\n".join(lines), "utf-8")
+    found = [m for m in read_policies([file]).mistakes if "PSUEDED" in m.what]
+    assert [(m.line, m.mend) for m in found] == [(at + 3, "write PSEUDED")]
