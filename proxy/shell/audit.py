@@ -148,8 +148,6 @@ def _user(caller: Caller | None, policy: str) -> dict[str, object]:
     agent["requestor"] = True
     if policy:
         agent["policy"] = [POLICY + policy]
-    if caller is not None and caller.project:
-        agent["purposeOfUse"] = [{"text": caller.project}]
     return agent
 
 
@@ -173,6 +171,7 @@ def _request(exchange: Exchange) -> dict[str, object]:
 def _asked(exchange: Exchange) -> dict[str, object]:
     facts = exchange.facts
     detail = [
+        ("project", exchange.caller.project if exchange.caller else ""),
         ("method", exchange.method),
         ("interaction", facts.interaction),
         ("type", facts.type),

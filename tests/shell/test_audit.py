@@ -60,7 +60,6 @@ def test_event_of_a_search() -> None:
                 "who": {"identifier": {"system": "https://id.example.org", "value": "someone"}},
                 "requestor": True,
                 "policy": ["urn:ecr-proxy:policy:researcher-limited@0123abcd"],
-                "purposeOfUse": [{"text": "study-7"}],
             },
             {
                 "type": {
@@ -106,6 +105,7 @@ def test_event_of_a_search() -> None:
                     "display": "Query",
                 },
                 "detail": [
+                    {"type": "project", "valueString": "study-7"},
                     {"type": "method", "valueString": "GET"},
                     {"type": "interaction", "valueString": "search-type"},
                     {"type": "type", "valueString": "Observation"},
