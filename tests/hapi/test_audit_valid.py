@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.shell.audit import event
 from tests.shell.support import PUBLIC
-from tests.shell.test_audit import EXCHANGES, event
+from tests.shell.test_audit import EXCHANGES
 from tests.validation import validate
 
 
