@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from aiohttp.typedefs import Handler, Middleware
 from yarl import URL
 
 from proxy.app import create_app
@@ -193,9 +194,9 @@ def embedded(resources: Iterable[JsonObject]) -> web.Application:
     return create_upstream(resources)
 
 
-def _keep(diary: list[Seen]) -> web.Middleware:
+def _keep(diary: list[Seen]) -> Middleware:
     @web.middleware
-    async def keep(request: web.Request, handler: web.Handler) -> web.StreamResponse:
+    async def keep(request: web.Request, handler: Handler) -> web.StreamResponse:
         body = await request.read()
         response = await handler(request)
         answer = response.body if isinstance(response, web.Response) else b""

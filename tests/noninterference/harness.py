@@ -1,0 +1,170 @@
+"""Makes every request in both worlds and compares."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from proxy.fhir.codec import encode
+from proxy.fhir.reference import Bases
+from proxy.policy.compile import View
+from proxy.policy.scope import Scope
+from tests.noninterference.requests import REQUESTS, Request
+from tests.noninterference.worlds import World
+from tests.rig import PUBLIC, Response, Rig, Seen
+
+# What may differ: when it was answered, under which number, and what a page token holds.
+NOT_COMPARED = frozenset({"date", "x-request-id"})
+_TOKEN = re.compile(rb"([?&]_page=)([A-Za-z0-9_\-]+)")
+_UPDATED = re.compile(rb'"lastUpdated":"[^"]*"')
+
+_SEARCHSET_ID = re.compile(rb'^\{"resourceType":"Bundle","id":"[^"]*"')
+TODAY = date(2026, 1, 31)  # V(D) is compared with itself: any day will do
+
+
+@dataclass
+class Tally:
+    """Pairs that count, by kind of change and kind of request; refusals; what differed."""
+
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    replies: int = 0
+    refusals: int = 0
+    exempt: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    def table(self, kinds: Sequence[str], requests: Sequence[str]) -> str:
+        """The counts as a table of text."""
+        width = max(map(len, kinds)) + 2
+        lines = [" " * width + "".join(f"{r:>12}" for r in requests)]
+        for kind in kinds:
+            cells = "".join(f"{self.counts[kind, r]:>12}" for r in requests)
+            lines.append(f"{kind:<{width}}{cells}")
+        lines.append(
+            f"{self.total} pairs, {self.refusals} of {self.replies} replies refused, "
+            f"{self.exempt} exempt, {len(self.differences)} differ"
+        )
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What one request gave in one world."""
+
+    responses: tuple[Response, ...]
+    upstream: tuple[bytes, ...]
+
+
+async def observe(rig: Rig, world: World, request: Request) -> Transcript:
+    rig.diary.clear()
+    responses = tuple([r async for r in request.run(rig, world)])
+    return Transcript(responses, tuple(_essence(s) for s in rig.diary))
+
+
+def _essence(seen: Seen) -> bytes:
+    """What the upstream said, but for the id and time that it gives every searchset anew."""
+    return b"%d %s" % (seen.status, _SEARCHSET_ID.sub(b"", seen.answer))
+
+
+def comparable(response: Response, *, updated: bool) -> tuple[object, ...]:
+    """A response as it must be equal; ``updated``: without the times of storage."""
+    headers = {k: v for k, v in response.headers.items() if k not in NOT_COMPARED}
+    body = _TOKEN.sub(lambda m: m[1] + b"#" * len(m[2]), response.body)
+    if not updated:
+        body = _UPDATED.sub(b"", body)
+        for name in ("etag", "content-length"):
+            headers.pop(name, None)
+    return response.status, tuple(sorted(headers.items())), body
+
+
+def is_exempt(response: Response) -> bool:
+    """503 and too-costly, which either side may give."""
+    return response.status == 503 or b'"too-costly"' in response.body
+
+
+async def compare(
+    rig: Rig,
+    all_worlds: Iterable[World],
+    put: Callable[[World, int], Awaitable[None]],
+    *,
+    requests: Sequence[Request] = REQUESTS,
+    updated: bool = True,
+) -> Tally:
+    """Run every request in both sides of every world.
+
+    ``put`` brings the upstream into side 0 or 1 of a world. ``updated``: whether times of storage
+    are the same in both sides (they are not where a real server sets them).
+    """
+    tally = Tally()
+    for world in all_worlds:
+        seen: list[list[Transcript]] = []
+        for side in (0, 1):
+            await put(world, side)
+            seen.append([await observe(rig, world, r) for r in requests])
+        for request, one, other in zip(requests, *seen, strict=True):
+            _judge(tally, world, request, one, other, updated)
+    return tally
+
+
+def _judge(
+    tally: Tally,
+    world: World,
+    request: Request,
+    one: Transcript,
+    other: Transcript,
+    updated: bool,
+) -> None:
+    where = f"{world.role}: {world.name}: {request.kind}, {request.name}"
+    replies = (*one.responses, *other.responses)
+    if any(map(is_exempt, replies)):
+        tally.exempt += 1
+        return
+    counts = one.upstream != other.upstream
+    if counts:
+        tally.counts[world.kind, request.kind] += 1
+        tally.replies += len(replies)
+        tally.refusals += sum(r.status in (400, 401, 403, 405, 406) for r in replies)
+    first, second = ([comparable(r, updated=updated) for r in t.responses] for t in (one, other))
+    if first != second:
+        tally.differences.append(f"{where}: {_difference(first, second)}")
+
+
+def _difference(first: list[tuple[object, ...]], second: list[tuple[object, ...]]) -> str:
+    if len(first) != len(second):
+        return f"{len(first)} and {len(second)} pages"
+    for page, (one, other) in enumerate(zip(first, second, strict=True)):
+        for part, a, b in zip(("status", "headers", "body"), one, other, strict=True):
+            if a != b:
+                text, against = str(a), str(b)
+                at = next(
+                    (i for i, (x, y) in enumerate(zip(text, against, strict=False)) if x != y),
+                    min(len(text), len(against)),
+                )
+                around = slice(max(0, at - 60), at + 60)
+                return f"{part} of answer {page}: …{text[around]}… and …{against[around]}…"
+    return "nothing"
+
+
+def shown(view: View, rig: Rig, role: str, stored: Iterable[object]) -> list[bytes]:
+    """V(D): what the view shows of the stored resources, in storage order."""
+    found = []
+    for resource in stored:
+        assert isinstance(resource, dict)
+        scope = Scope(
+            namer=rig.namer(role),
+            bases=Bases(rig.upstream, ["https://ehr.example.org/fhir"]),
+            public=PUBLIC,
+            today=TODAY,
+            shows=view.shows,
+            pseudonym=view.pseudonym,
+        )
+        one = view.reveal(resource, scope)
+        if one is not None:
+            found.append(encode(one))
+    return found

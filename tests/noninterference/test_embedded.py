@@ -1,0 +1,77 @@
+"""Non-interference before the embedded upstream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from proxy.demo.store import Store
+from proxy.demo.upstream import STORE
+from proxy.policy.compile import compile_view
+from proxy.policy.load import load_directory
+from tests.noninterference.harness import Tally, compare, shown
+from tests.noninterference.requests import KINDS_OF_REQUESTS
+from tests.noninterference.worlds import KINDS, World, worlds
+from tests.rig import POLICIES, RESTRICTED, embedded, running
+
+PAIRS = 200  # that count, for each role
+
+
+def swap(app: web.Application, world: World, side: int) -> None:
+    """Bring the embedded upstream into one side of a world."""
+    store = Store(world.second if side else world.first)
+    if world.deleted and side:
+        store.delete(world.type, world.id)
+    app[STORE].__dict__.update(store.__dict__)
+
+
+async def run_embedded(role: str, folder: Path) -> Tally:
+    """The whole harness of a role."""
+    app = embedded([])
+    async with running(app, folder) as rig:
+        found = list(worlds(role, rig.upstream))
+
+        async def put(world: World, side: int) -> None:
+            swap(app, world, side)
+
+        return await compare(rig, found, put)
+
+
+@pytest.mark.parametrize("role", RESTRICTED)
+async def test_worlds_show_the_same_and_differ(role: str, tmp_path: Path) -> None:
+    """A world is one: both sides show the role the same, and are not the same."""
+    app = embedded([])
+    view = compile_view(load_directory(POLICIES)[role])
+    async with running(app, tmp_path) as rig:
+        for world in worlds(role, rig.upstream):
+            sides = []
+            stored = []
+            for side in (0, 1):
+                swap(app, world, side)
+                held = [
+                    v.resource
+                    for t in app[STORE].types()
+                    for v in app[STORE].of_type(t)
+                    if v.resource is not None
+                ]
+                stored.append(held)
+                sides.append(shown(view, rig, role, held))
+            assert sides[0] == sides[1], world.name
+            assert stored[0] != stored[1], world.name
+
+
+@pytest.mark.parametrize("role", RESTRICTED)
+async def test_what_is_hidden_changes_no_answer(
+    role: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every request is answered the same in both sides of every world."""
+    tally = await run_embedded(role, tmp_path)
+    with capsys.disabled():
+        print(f"\nnon-interference, {role}\n{tally.table(KINDS, KINDS_OF_REQUESTS)}")
+    assert tally.differences == []
+    assert tally.total >= PAIRS
+    assert tally.refusals * 5 <= tally.replies
+    missing = [(k, r) for k in KINDS for r in KINDS_OF_REQUESTS if not tally.counts[k, r]]
+    assert missing == []

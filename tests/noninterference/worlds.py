@@ -1,0 +1,231 @@
+"""Worlds: pairs of datasets that differ in one hidden thing."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from proxy.demo.generator import cases, data_set
+from proxy.fhir.codec import Json, JsonObject
+from tests.rig import DEID, LDS
+
+UNLISTED = "https://ehr.example.org/StructureDefinition/local-note"
+Edit = Callable[[JsonObject, str], None]
+
+# What is written in the two worlds: markers, dates within one year, or nothing at all.
+MARKERS = ("Everywoman7777", "Someoneelse3")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """``kind``: what differs. ``type``, ``id``: the resource that it is about. ``first`` and
+    ``second``: the resources in storage order; ``deleted``: written in both, then deleted in the
+    second."""
+
+    kind: str
+    role: str
+    type: str
+    id: str
+    first: tuple[JsonObject, ...]
+    second: tuple[JsonObject, ...]
+    deleted: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} of {self.type}"
+
+
+def first_of(resource: JsonObject, name: str) -> JsonObject:
+    """The first item of a list of objects, made if there is none."""
+    items = resource.setdefault(name, [{}])
+    if not isinstance(items, list) or not isinstance(items[0], dict):
+        raise TypeError(name)
+    return items[0]
+
+
+def _name(resource: JsonObject, marker: str) -> None:
+    first_of(resource, "name")["family"] = marker
+
+
+def _organization_name(resource: JsonObject, marker: str) -> None:
+    resource["name"] = marker
+    resource.pop("type", None)  # a public agency's name is shown
+
+
+def _identifier(resource: JsonObject, marker: str) -> None:
+    first_of(resource, "identifier")["value"] = marker
+
+
+def _reference_identifier(resource: JsonObject, marker: str) -> None:
+    subject = resource["subject"]
+    assert isinstance(subject, dict)
+    subject["identifier"] = {"system": "urn:oid:1.2.3", "value": marker}
+    subject["display"] = marker
+
+
+def _assigner(resource: JsonObject, marker: str) -> None:
+    first_of(resource, "identifier")["assigner"] = {"display": marker}
+
+
+def _day(name: str) -> Edit:
+    def edit(resource: JsonObject, marker: str) -> None:
+        resource[name] = "2019-02-03" if marker == MARKERS[0] else "2019-11-24T13:28:17-05:00"
+
+    return edit
+
+
+def _birth_day(resource: JsonObject, marker: str) -> None:
+    resource["birthDate"] = "1974-11-24" if marker == MARKERS[0] else "1974-02-03"
+    resource.pop("_birthDate", None)
+
+
+def _hidden_period(resource: JsonObject, marker: str) -> None:
+    day = "2019-02-03" if marker == MARKERS[0] else "2019-11-24"
+    first_of(resource, "name")["period"] = {"start": day}
+
+
+def _hidden_time(resource: JsonObject, marker: str) -> None:
+    day = "2019-02-03" if marker == MARKERS[0] else "2019-11-24"
+    resource["note"] = [{"text": "seen", "time": day}]
+
+
+def _telecom(resource: JsonObject, marker: str) -> None:
+    number = "+1-555-0100" if marker == MARKERS[0] else "+1-555-0199"
+    resource["telecom"] = [{"system": "phone", "value": number, "use": "home"}]
+    resource.pop("type", None)
+
+
+def _narrative(resource: JsonObject, marker: str) -> None:
+    div = f'<div xmlns="http://www.w3.org/1999/xhtml"><p>{marker}</p></div>'
+    resource["text"] = {"status": "generated", "div": div}
+
+
+def _extension(resource: JsonObject, marker: str) -> None:
+    found = resource.setdefault("extension", [])
+    assert isinstance(found, list)
+    found.append({"url": UNLISTED, "valueString": marker})
+
+
+def _nested_extension(resource: JsonObject, marker: str) -> None:
+    code = resource["code"]
+    assert isinstance(code, dict)
+    code["extension"] = [{"url": UNLISTED, "valueAddress": {"line": [marker]}}]
+
+
+def _contact(resource: JsonObject, marker: str) -> None:
+    gender = "female" if marker == MARKERS[0] else "male"
+    resource["contact"] = [{"name": {"family": marker}, "gender": gender}]
+
+
+def _text(resource: JsonObject, marker: str) -> None:
+    code = resource["code"]
+    assert isinstance(code, dict)
+    code["text"] = marker
+    resource["note"] = [{"text": marker}]
+
+
+def _hidden_entry(bundle: JsonObject, marker: str) -> None:
+    entries = bundle["entry"]
+    assert isinstance(entries, list)
+    media: JsonObject = {
+        "resourceType": "Media",
+        "status": "completed",
+        "content": {"contentType": "text/plain", "title": marker},
+    }
+    number = "1" if marker == MARKERS[0] else "2"
+    uuid = f"urn:uuid:0e2d6b4e-38a7-4bd6-9b9e-2f7e1f8f0c0{number}"
+    entries.append({"fullUrl": uuid, "resource": media})
+
+
+def _hidden_contained(resource: JsonObject, marker: str) -> None:
+    media: JsonObject = {
+        "resourceType": "Media",
+        "id": marker,
+        "status": "completed",
+        "content": {"title": marker},
+    }
+    resource["contained"] = [media]
+    resource["focus"] = [{"reference": f"#{marker}"}]
+
+
+# kind -> role -> (type, edit): each is made once with either marker.
+EDITS: dict[str, dict[str, tuple[tuple[str, Edit], ...]]] = {
+    "name": {
+        DEID: (("Patient", _name), ("Organization", _organization_name)),
+        LDS: (("Patient", _name), ("Practitioner", _name)),
+    },
+    "identifier": {
+        DEID: (("Patient", _identifier), ("Observation", _reference_identifier)),
+        LDS: (("Patient", _assigner), ("Observation", _reference_identifier)),
+    },
+    "date": {
+        DEID: (("Condition", _day("recordedDate")), ("Patient", _birth_day)),
+        LDS: (("Patient", _hidden_period), ("Observation", _hidden_time)),
+    },
+    "telecom": {
+        DEID: (("Patient", _telecom), ("Organization", _telecom)),
+        LDS: (("Patient", _telecom), ("RelatedPerson", _telecom)),
+    },
+    "narrative": {
+        DEID: (("Observation", _narrative), ("Patient", _narrative)),
+        LDS: (("Observation", _narrative), ("Condition", _narrative)),
+    },
+    "extension": {
+        DEID: (("Patient", _extension), ("Observation", _nested_extension)),
+        LDS: (("Patient", _extension), ("Condition", _nested_extension)),
+    },
+    "hidden type": {
+        DEID: (("Bundle", _hidden_entry), ("Observation", _hidden_contained)),
+        LDS: (("Bundle", _hidden_entry), ("Observation", _hidden_contained)),
+    },
+    "unlisted element": {
+        DEID: (("Patient", _contact), ("Observation", _text)),
+        LDS: (("Patient", _contact), ("Condition", _text)),
+    },
+}
+DELETED = "deleted resource"
+KINDS = (*EDITS, DELETED)
+
+
+def dataset(base: str) -> list[JsonObject]:
+    """Two generated cases, a few dozen resources of them: enough to page through, quick to load."""
+    kept: dict[str, int] = {}
+    chosen = []
+    for resource in data_set(cases(2, 11, base=base)):
+        type_name = str(resource["resourceType"])
+        kept[type_name] = kept.get(type_name, 0) + 1
+        if kept[type_name] <= 5 and type_name not in ("ValueSet", "Library", "PlanDefinition"):
+            chosen.append(resource)
+    return chosen
+
+
+def worlds(role: str, base: str) -> Iterator[World]:
+    """All worlds of a role over one dataset."""
+    resources = dataset(base)
+    for kind, by_role in EDITS.items():
+        for type_name, edit in by_role[role]:
+            yield _edited(kind, role, resources, type_name, edit)
+    for type_name in ("Patient", "Observation"):
+        yield _withheld(role, resources, type_name)
+
+
+def _edited(kind: str, role: str, resources: list[JsonObject], type_name: str, edit: Edit) -> World:
+    index = next(i for i, r in enumerate(resources) if r["resourceType"] == type_name)
+    sides = []
+    for marker in MARKERS:
+        side = copy.deepcopy(resources)
+        edit(side[index], marker)
+        sides.append(tuple(side))
+    return World(kind, role, type_name, str(resources[index]["id"]), sides[0], sides[1])
+
+
+def _withheld(role: str, resources: list[JsonObject], type_name: str) -> World:
+    """A row that a modifierExtension withholds, in the first world there, in the second gone."""
+    index = next(i for i, r in enumerate(resources) if r["resourceType"] == type_name)
+    hidden = copy.deepcopy(resources[index])
+    hidden["id"] = f"withheld-{type_name.lower()}"
+    hidden["modifierExtension"] = [{"url": UNLISTED, "valueBoolean": True}]
+    side: list[Json] = [*resources[:index], hidden, *resources[index:]]
+    both = tuple(r for r in side if isinstance(r, dict))
+    return World(DELETED, role, type_name, str(hidden["id"]), both, both, deleted=True)
