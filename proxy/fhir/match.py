@@ -25,6 +25,7 @@ from proxy.fhir.reference import parse_reference
 from proxy.fhir.search import split
 from proxy.fhir.structure import RESOURCES
 
+_Look: TypeAlias = "Callable[[Mapping[str, Any], Track], Iterator[Any]]"
 SortKey: TypeAlias = "str | int | Decimal"
 
 
@@ -108,8 +109,15 @@ def matcher(
     modifier: str,
     alternatives: tuple[str, ...],
     base_url: str = "",
+    *,
+    oldest: int | None = None,
 ) -> Callable[[Mapping[str, Any]], bool]:
-    """:func:`matches` with its values parsed once, for many resources."""
+    """:func:`matches` with its values parsed once, for many resources.
+
+    ``oldest``: the oldest age that is shown exactly, where resources are judged as a view shows
+    them; the value that stands for all above it then matches no search.
+    """
+    look = walk if oldest is None else _walk_below(oldest + 1)
     compiled = _compile(parameter, base_type)
     if compiled is _UNKNOWN:
         raise NotSupported("A search parameter is not supported.")
@@ -120,7 +128,7 @@ def matcher(
     if compiled.parts:
         if modifier:
             raise NotSupported("This search modifier is not supported.")
-        return _composite(compiled, alternatives, base_url)
+        return _composite(compiled, alternatives, base_url, look)
     if compiled.truth is not None:
         return _boolean(compiled.truth, modifier, alternatives)
     # A negated search is the complement of the plain one (R4, search.html#modifiers).
@@ -138,7 +146,7 @@ def matcher(
             test(element, track.type)
             for one in tests
             for track, test in one
-            for element in walk(resource, track)
+            for element in look(resource, track)
         )
         return found is not (modifier == "not")
 
@@ -180,6 +188,17 @@ def walk(resource: Mapping[str, Any], track: Track) -> Iterator[Any]:
             found = [v for v in found if isinstance(v, Mapping) and v.get(member) == text]
         items = found
     yield from items
+
+
+def _walk_below(border: int) -> _Look:
+    """:func:`walk` without the values that stand for all ages from ``border`` on."""
+
+    def look(resource: Mapping[str, Any], track: Track) -> Iterator[Any]:
+        for element in walk(resource, track):
+            if not elements.stands_for_older(element, track.type, border):
+                yield element
+
+    return look
 
 
 def not_understood() -> Iterator[tuple[str, str, str]]:
@@ -277,7 +296,7 @@ def _boolean(
 
 
 def _composite(
-    compiled: _Compiled, alternatives: Sequence[str], base_url: str
+    compiled: _Compiled, alternatives: Sequence[str], base_url: str, look: _Look
 ) -> Callable[[Mapping[str, Any]], bool]:
     wanted = []
     for alternative in alternatives:
@@ -300,7 +319,7 @@ def _composite(
     def match(resource: Mapping[str, Any]) -> bool:
         return any(
             all(
-                any(test(e, track.type) for track, test in part for e in walk(element, track))
+                any(test(e, track.type) for track, test in part for e in look(element, track))
                 for part in one[group.type]
             )
             for one in wanted

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
+from proxy.fhir.fhirpath_values import decimal
 from proxy.fhir.search_values import Interval, date_interval
 
 Element = object
@@ -122,3 +123,19 @@ def quantities(element: Element, code: str) -> Iterator[Mapping[str, object]]:
                     yield inner
         elif code in QUANTITIES:
             yield element
+
+
+def stands_for_older(element: Element, code: str, border: int) -> bool:
+    """Whether a Quantity or Range is the one that a view shows for every age from ``border`` on:
+    ``>= 90`` in years or without a unit, a Range from 90 years without an end."""
+    if not isinstance(element, Mapping):
+        return False
+    if code == "Range":
+        low = element.get("low")
+        return "high" not in element and isinstance(low, Mapping) and _is_border(low, border)
+    return code in QUANTITIES and element.get("comparator") == ">=" and _is_border(element, border)
+
+
+def _is_border(quantity: Mapping[str, object], border: int) -> bool:
+    years = quantity.get("code", "a") == "a" and quantity.get("unit", "years") == "years"
+    return years and decimal(quantity.get("value")) == border

@@ -136,7 +136,8 @@ CASES: list[tuple[Any, dict[bool, list[str]]]] = [
             "focus=urn:uuid:11111111-2222-3333-4444-555555555555",
             "encounter:identifier=http://e|77", "device:missing=true", "patient:missing=false",
             # a period: [2018-03-05, 2018-03-07T12:00:01)
-            "date=2018", "date=2018-03", "date=ge2018-03-06", "date=le2018-03-06",
+            "date=2018", "date=2018-03", "date=ge2018-03-07", "date=le2018-03-05",
+            "date=ge2018", "date=le2018",
             "date=gt2018-03-06", "date=lt2018-03-06", "date=sa2018-03-04", "date=eb2018-03-08",
             "date=ne2018-03-06",
             # quantity: the precision of what is asked counts
@@ -238,6 +239,27 @@ def test_what_cannot_be_judged_is_an_error(query: str, error: type[Exception]) -
     """Malformed values and modifiers that need more than the resource are never guessed."""
     with pytest.raises(error):
         satisfied(PATIENT, query)
+
+
+@pytest.mark.parametrize(
+    ("age", "found"),
+    [
+        ({"valueQuantity": {"value": 90, "comparator": ">=", "code": "a"}}, False),
+        ({"valueQuantity": {"value": 90, "comparator": ">="}}, False),
+        ({"valueQuantity": {"value": 90, "comparator": ">=", "code": "mL/min"}}, True),
+        ({"valueQuantity": {"value": 90, "comparator": ">=", "unit": "mL/min"}}, True),
+        ({"valueQuantity": {"value": 90, "code": "a"}}, True),
+    ],
+)
+def test_the_group_of_the_oldest_matches_no_search(age: Any, found: bool) -> None:
+    """What a view shows for all ages above the oldest is no value that can be searched."""
+    resource = {"resourceType": "Observation", **age}
+    known = registry.get("Observation")["value-quantity"]
+    for value in ("90", "ge90", "gt80"):
+        plain = match.matcher("Observation", known, "", (value,))
+        judged = match.matcher("Observation", known, "", (value,), oldest=89)
+        assert plain(resource)
+        assert judged(resource) is found
 
 
 def test_composites_need_all_their_parts() -> None:
