@@ -9,6 +9,7 @@ from proxy.fhir.reference import Bases
 from proxy.lenses.identity import Namers
 from proxy.lenses.keys import KeyRing
 from proxy.policy.compile import View
+from proxy.policy.verdicts import VerdictTable, compute_verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class Gateway:
     """One installation, put together once by the composition root.
 
     ``public_url``: the base that clients use, without a trailing slash. ``bases``: the upstream's
-    own base and its aliases. ``views``: by role. ``upstream_parameters``: type to the search
+    own base and its aliases. ``views`` and
+    ``verdicts``: by role. ``upstream_parameters``: type to the search
     parameter codes that the upstream's CapabilityStatement lists, None if it is not known.
     ``smart``: members of the SMART configuration that describe the authorization server
     (``issuer``, ``jwks_uri``, ``token_endpoint`` …).
@@ -42,6 +44,7 @@ class Gateway:
     public_url: str
     bases: Bases
     views: Mapping[str, View]
+    verdicts: Mapping[str, VerdictTable]
     namers: Namers
     page_key: bytes
     etag_key: bytes
@@ -62,11 +65,13 @@ class Gateway:
         upstream_parameters: Mapping[str, frozenset[str]] | None = None,
         smart: Mapping[str, object] | None = None,
     ) -> Gateway:
-        """A gateway with the keys of ``ring``."""
+        """A gateway with the keys of ``ring``; makes the verdict table of every view."""
+        tables = {view.name: compute_verdicts(view) for view in views.values()}
         return cls(
             public_url.rstrip("/"),
             bases,
             views,
+            {role: tables[view.name] for role, view in views.items()},
             Namers(ring),
             ring.page_key,
             ring.etag_key,

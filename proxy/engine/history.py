@@ -15,7 +15,7 @@ from proxy.engine.assemble import assemble, make_entry
 from proxy.engine.context import Context, ask_one
 from proxy.engine.messages import Answer, Ask, Pairs, Reply
 from proxy.engine.paging import PARAMETER, Cursor, Page
-from proxy.engine.projection import PARAMETERS, WITHOUT_EFFECT, parse_projection, prettify
+from proxy.engine.projection import PARAMETERS, parse_projection, prettify
 from proxy.engine.reveal import pass_through
 from proxy.engine.subjects import patients_of
 from proxy.errors import BadValue, NotFound, NotSupported, UpstreamBroken
@@ -23,6 +23,7 @@ from proxy.fhir.codec import CodecError, JsonObject, decode, encode
 from proxy.fhir.interaction import Interaction
 from proxy.fhir.reference import parse_reference
 from proxy.fhir.search import Parameter, print_query
+from proxy.policy.controls import IGNORED
 
 Flow = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", Reply]
 
@@ -70,7 +71,7 @@ def _judge(parameters: tuple[Parameter, ...], type_: str) -> bool:
     """Refuse what a history does not take; whether it is to be indented."""
     paged = any(p.name == PARAMETER for p in parameters)
     for p in parameters:
-        if p.name in WITHOUT_EFFECT or p.name in ("_format", "_pretty", PARAMETER):
+        if p.name in IGNORED or p.name in ("_format", "_pretty", PARAMETER):
             continue
         if p.name not in _OWN or paged:
             raise NotSupported("A history takes _count, _since, _at, _format and _pretty only.")

@@ -18,10 +18,6 @@ from proxy.fhir.structure import RESOURCES, properties
 
 PARAMETERS = frozenset({"_elements", "_summary", "_format", "_pretty"})
 
-# What clients send that has no effect on any answer; dropped for every role alike. `_totalMethod`
-# hints how a server should count.
-WITHOUT_EFFECT = frozenset({"_totalMethod"})
-
 SUBSETTED: JsonObject = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
     "code": "SUBSETTED",

@@ -7,12 +7,13 @@ from collections.abc import Generator
 from proxy.engine.answers import Resource, read_resource
 from proxy.engine.context import Context, ask_all, ask_one
 from proxy.engine.messages import Answer, Ask, Pairs, Reply
-from proxy.engine.projection import PARAMETERS, WITHOUT_EFFECT, Projection, parse_projection
+from proxy.engine.projection import PARAMETERS, Projection, parse_projection
 from proxy.engine.reveal import show
 from proxy.engine.subjects import patients_of
 from proxy.errors import BadValue, Deleted, NotFound, NotSupported, ProxyError
 from proxy.fhir.interaction import Interaction
 from proxy.fhir.search import Parameter
+from proxy.policy.controls import IGNORED
 
 Flow = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", Reply]
 
@@ -45,7 +46,7 @@ def _judge(context: Context, type_: str, parameters: tuple[Parameter, ...]) -> P
     """The projection of a read. Raises :class:`NotSupported` for any other parameter."""
     pairs = [(p.name, p.value) for p in parameters]
     context.notes.add(parameters=tuple(name for name, _ in pairs if name in PARAMETERS))
-    if any(name not in PARAMETERS | WITHOUT_EFFECT for name, _ in pairs):
+    if any(name not in PARAMETERS | IGNORED for name, _ in pairs):
         raise NotSupported("A read takes _elements, _summary, _format and _pretty only.")
     projection = parse_projection(pairs, type_)
     if projection.summary == "count":

@@ -1,0 +1,96 @@
+"""One search parameter of an identity view: forwarded, its values checked first.
+
+The verdict table says what the registry knows. Chains, ``_has``, includes and sorts go through too,
+but only over types that the caller may search: a condition on a type tells of its resources.
+"""
+
+from __future__ import annotations
+
+from proxy.engine.access import may
+from proxy.engine.context import Context
+from proxy.engine.dates import at_day_precision, is_coarse
+from proxy.engine.question import Question, Sent
+from proxy.errors import Forbidden, NotSupported
+from proxy.fhir import registry
+from proxy.fhir.search import Parameter, parameter, split
+from proxy.policy.verdicts import VerdictTable
+
+_INCLUDES = frozenset({"_include", "_revinclude"})
+# About no one element, so with no values to check here.
+_OTHERS = frozenset({"_filter", "_list", "_query", "_contained", "_containedType"})
+
+
+def send(question: Question) -> Sent:
+    """What the question comes to. Raises :class:`Forbidden` for types out of reach, what the
+    verdict table says of sort keys and includes, :class:`BadValue` for a malformed value."""
+    context, p = question.context, question.written
+    table = context.gateway.verdicts[context.caller.role]
+    if p.code == "_sort":
+        return Sent(((p.name, _sort(table, question.type, p)),))
+    if p.code in _INCLUDES:
+        for value in p.alternatives:
+            _accept(table, value)
+        return Sent(question.as_written())
+    if p.code == "_has" or p.chain:
+        _reach(context, question.type, p)
+        return Sent(question.as_written())
+    if p.code in _OTHERS:
+        return Sent(question.as_written())
+    return _send_plain(question)
+
+
+def _send_plain(question: Question) -> Sent:
+    p, defined = question.written, question.defined
+    try:
+        question.condition(p.alternatives)
+    except NotSupported:
+        return Sent(question.as_written())  # a modifier that only the upstream can judge
+    question.check_text()
+    if p.modifier == "missing":
+        return Sent(question.as_written())
+    if defined.type == "date" and is_coarse(p) and _has_prefix(p):
+        return Sent(at_day_precision(p))
+    if defined.type == "reference":
+        return Sent(question.ask(tuple(question.relative(value) for value in p.alternatives)))
+    return Sent(question.as_written())
+
+
+def _has_prefix(p: Parameter) -> bool:
+    """HAPI reads a plain year or month rightly, and wrongly after a prefix."""
+    return any(value[:2].isalpha() and value[:2] != "eq" for value in p.alternatives)
+
+
+def _sort(table: VerdictTable, type_: str, p: Parameter) -> str:
+    """The sort keys, made a total order by ``_id``, so that pages of one search fit together."""
+    keys = split(p.value, ",")
+    for key in keys:
+        found = table.sort(type_, key.removeprefix("-"))
+        if found.kind == "refuse":
+            raise found.error()
+    return p.value if {"_id", "-_id"} & set(keys) else f"{p.value},_id"
+
+
+def _accept(table: VerdictTable, include: str) -> None:
+    found = table.include(include)
+    if found.kind == "refuse":
+        raise found.error()
+
+
+def _reach(context: Context, type_: str, p: Parameter) -> None:
+    """Every type that a chain or ``_has`` puts a condition on must be one that may be searched."""
+    if p.code == "_has":
+        source, _, rest = p.modifier.split(":", 2)
+        _require(context, source)
+        _reach(context, source, parameter(rest, p.value))
+    elif p.chain:
+        rest_of_it = p.rest()
+        defined = registry.get(type_)[p.code]
+        for target in [p.modifier] if p.modifier else registry.targets(defined):
+            if rest_of_it.code == "_has" or rest_of_it.code in registry.get(target):
+                _require(context, target)
+                _reach(context, target, rest_of_it)
+
+
+def _require(context: Context, type_: str) -> None:
+    if not may(context.caller, context.view, "search-type", type_):
+        raise Forbidden("The search reaches a resource type that your role or token does not.")

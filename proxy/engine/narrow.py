@@ -1,0 +1,138 @@
+"""A search on its way in: every parameter judged, then translated, before anything is asked.
+
+The view's verdict table decides (:mod:`proxy.policy.verdicts`); an identity view forwards what the
+registry knows. What comes out is a :class:`Plan`: the form for the upstream, made anew, and the
+conditions that every shown row must meet here, since the upstream's filter proves nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from proxy.engine import forward, translate
+from proxy.engine.context import Context
+from proxy.engine.messages import Pairs
+from proxy.engine.projection import Projection, parse_projection
+from proxy.engine.question import Condition, Question, Sent
+from proxy.errors import BadValue, Forbidden
+from proxy.fhir import registry
+from proxy.fhir.search import Parameter, pairs
+from proxy.policy.controls import CONTROLS, IGNORED
+from proxy.policy.verdicts import Verdict
+
+_COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
+_TOTALS = frozenset({"none", "estimate", "accurate"})
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A search, ready. ``query``: accepted parameters in the client's terms. ``form``: what is
+    sent upstream, paging aside. ``conditions``: what a shown row must meet. ``empty``: nothing can
+    match, so nothing is asked. ``count``: rows on a page. ``total``: whether it is shown.
+    ``counts_only``: no rows were asked for."""
+
+    type: str
+    query: tuple[Parameter, ...]
+    form: Pairs
+    conditions: tuple[Condition, ...]
+    empty: bool
+    count: int
+    total: bool
+    counts_only: bool
+    projection: Projection
+    ask_total: bool
+
+    def page_form(self, count: int) -> Pairs:
+        """What the first ask adds for pages of ``count`` rows."""
+        total = (("_total", "accurate"),) if self.ask_total else ()
+        return (("_count", str(count)), *total)
+
+
+def narrow(context: Context, type_: str, parameters: tuple[Parameter, ...]) -> Plan:
+    """The plan of a type search.
+
+    Raises :class:`NotSupported` for what is not known, :class:`Forbidden` for what this role may
+    not search by, :class:`BadValue` for a malformed value; all before any upstream call.
+    """
+    table = context.gateway.verdicts[context.caller.role]
+    accepted = tuple(p for p in parameters if p.code not in IGNORED)
+    _note(context, type_, accepted)
+    verdicts = [table.verdict(type_, p.code, p.modifier, p.chain) for p in accepted]
+    for found in verdicts:
+        if found.kind == "refuse":
+            raise found.error()
+    judged = [(p, v) for p, v in zip(accepted, verdicts, strict=True) if v.way != "result"]
+    projection = parse_projection(pairs(accepted), type_)
+    count = _parse_count(accepted, context.view.policy.search.page_size)
+    wanted = _parse_total(accepted)
+    counts_only = count == 0 or projection.summary == "count"
+    send = forward.send if context.view.identity else translate.send
+    sent = [send(Question(context, type_, p, v)) for p, v in judged]
+    context.notes.add(rules=_rules(context, verdicts))
+    total = _total_is_shown(context, accepted, sent, wanted, counts_only)
+    if counts_only and not total:
+        raise Forbidden("Counts are not offered to your role; search for the rows instead.")
+    return Plan(
+        type=type_,
+        query=accepted,
+        form=tuple(pair for each in sent for pair in each.form),
+        conditions=tuple(c for each in sent for c in each.conditions),
+        empty=any(each.empty for each in sent),
+        count=count or context.view.policy.search.page_size,
+        total=total,
+        counts_only=counts_only,
+        projection=projection,
+        ask_total=total and context.view.identity,
+    )
+
+
+def _note(context: Context, type_: str, parameters: tuple[Parameter, ...]) -> None:
+    """Names for the audit: those that the specification gives, never a client's own words."""
+    known = CONTROLS | set(registry.get(type_))
+    names = dict.fromkeys(p.code if p.code in known else "(unknown)" for p in parameters)
+    context.notes.add(parameters=tuple(names))
+
+
+def _rules(context: Context, verdicts: list[Verdict]) -> tuple[str, ...]:
+    found = (rule for verdict in verdicts for rule in verdict.rules)
+    return tuple(dict.fromkeys((*context.notes.facts.rules, *found)))
+
+
+def _parse_count(parameters: tuple[Parameter, ...], most: int) -> int | None:
+    values = [p.value for p in parameters if p.name == "_count"]
+    if not values:
+        return None
+    if len(values) > 1 or not _COUNT.fullmatch(values[0]):
+        raise BadValue("_count must be one whole number from 0 on.")
+    return min(int(values[0]), most)
+
+
+def _parse_total(parameters: tuple[Parameter, ...]) -> str:
+    values = {p.value for p in parameters if p.name == "_total"}
+    if len(values) > 1 or not values <= _TOTALS:
+        raise BadValue("_total must be none, estimate or accurate.")
+    return next(iter(values), "")
+
+
+def _total_is_shown(
+    context: Context,
+    parameters: tuple[Parameter, ...],
+    sent: list[Sent],
+    wanted: str,
+    counts_only: bool,
+) -> bool:
+    """Whether a total is given: by the view and the request alone, never by the data.
+
+    In a restricted view a row may be withheld, so the total is counted row by row; that is done
+    where it is asked for.
+    """
+    if context.view.policy.search.total != "exact":
+        return False
+    if any(p.code in ("_include", "_revinclude") for p in parameters):
+        return False
+    if not all(each.unchanged for each in sent):
+        return False
+    if counts_only:
+        return True
+    return wanted != "none" if context.view.identity else wanted in ("accurate", "estimate")
