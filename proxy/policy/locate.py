@@ -58,7 +58,6 @@ def read_document(text: str, file: str, findings: Findings) -> Document:
     entries: list[Entry] = []
     tables: list[tuple[Key, Source]] = []
     table: Key = ()
-    before = len(findings.mistakes)
     seen: dict[Key, Source] = {}
     seen_tables: dict[Key, Source] = {}
     for line, statement in _statements(text):
@@ -101,8 +100,6 @@ def read_document(text: str, file: str, findings: Findings) -> Document:
             continue
         seen[key] = where
         entries.append(Entry(key, value, where, statement))
-    if len(findings.mistakes) == before:
-        _judge_whole(text, file, findings)
     return Document(tuple(entries), tuple(tables))
 
 
@@ -126,8 +123,10 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
         yield start, "".join(parts)
 
 
-def _judge_whole(text: str, file: str, findings: Findings) -> None:
-    """Statements that are right alone can contradict each other (``a = 1``, ``a.b = 1``)."""
+def judge_whole(text: str, file: str, findings: Findings) -> None:
+    """Reports statements that are right alone and contradict each other (``a = 1``, ``a.b = 1``).
+
+    For texts in which nothing else was found."""
     try:
         tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

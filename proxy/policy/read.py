@@ -9,7 +9,7 @@ from proxy.fhir.structure import RESOURCES
 from proxy.policy import settings
 from proxy.policy.datatypes import read_datatype
 from proxy.policy.draft import Draft, ExtensionLine, PathLine, TypeLine
-from proxy.policy.locate import Document, Entry, read_document
+from proxy.policy.locate import Document, Entry, judge_whole, read_document
 from proxy.policy.method import read_method
 from proxy.policy.methods import PASSED, suits, words
 from proxy.policy.mistakes import Findings, nearest, offer
@@ -31,6 +31,7 @@ def read_draft(file: FilePath, shown: str, findings: Findings) -> Draft:
     if text is None:
         draft.incomplete = True
         return draft
+    before = len(findings.mistakes)
     document = read_document(text, shown, findings)
     unknown = _headers(document, draft, findings)
     for entry in _entries(document, unknown, findings):
@@ -38,6 +39,8 @@ def read_draft(file: FilePath, shown: str, findings: Findings) -> Draft:
             settings.read_top(entry, draft, findings)
         else:
             _READERS[entry.key[0]](entry, draft, findings)
+    if len(findings.mistakes) == before:
+        judge_whole(text, shown, findings)
     return draft
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.policy.load import read_policies
-from proxy.policy.locate import Document, read_document
+from proxy.policy.locate import Document, judge_whole, read_document
 from proxy.policy.mistakes import Findings
 from tests.conftest import REPOSITORY
 
@@ -19,7 +19,10 @@ SHIPPED = sorted((REPOSITORY / "policies").glob("*.toml"))
 
 def read(text: str) -> tuple[Document, Findings]:
     findings = Findings()
-    return read_document(text, "p.toml", findings), findings
+    document = read_document(text, "p.toml", findings)
+    if not findings.mistakes:
+        judge_whole(text, "p.toml", findings)
+    return document, findings
 
 
 def tree(document: Document) -> dict[str, object]:

@@ -216,7 +216,6 @@ PLANTS = (
           mend="write page-size"),
     plant("an include that is no parameter", "search", 'include = ["Observation:subjct"]',
           what="no search parameter subjct", mend="write subject"),
-    plant("an age", TOP, "ages.youngest = 3", what="no key youngest", mend="write oldest"),
 )
 # What an identity view may have: in it, all others are mistakes for having their table at all.
 OF_IDENTITY = frozenset({TOP, "acess", "access", "search", "rows.Bundle"})
@@ -341,3 +340,26 @@ def test_label_of_another_kind(policy: str, tmp_path: Path) -> None:
     file.write_text("\n".join(lines), "utf-8")
     found = [m for m in read_policies([file]).mistakes if "PSUEDED" in m.what]
     assert [(m.line, m.mend) for m in found] == [(at + 3, "write PSEUDED")]
+
+
+@pytest.mark.parametrize("policy", SHIPPED)
+@pytest.mark.parametrize(
+    ("value", "what", "mend"),
+    [
+        ("{ youngest = 3 }", "no key youngest", "write oldest"),
+        ('{ oldest = "89" }', "oldest is text", "write a number"),
+        ("{ oldest = 0 }", "oldest is 0", "write a number"),
+        ("89", "ages is not a table", "write [ages]"),
+    ],
+)
+def test_ages(policy: str, value: str, what: str, mend: str, tmp_path: Path) -> None:
+    """``ages`` has one key, a number of years."""
+    shutil.copytree(POLICIES, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / f"{policy}.toml"
+    lines = [x for x in file.read_text("utf-8").split("\n") if not x.startswith("ages")]
+    at = next(i for i, x in enumerate(lines) if x.startswith("title")) + 1
+    lines.insert(at, f"ages = {value}")
+    file.write_text("\n".join(lines), "utf-8")
+    found = [m for m in read_policies([file]).mistakes if what in m.what]
+    assert [m.line for m in found] == [at + 1]
+    assert mend in found[0].mend
