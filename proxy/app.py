@@ -124,16 +124,17 @@ def _views(settings: Settings, mistakes: list[str]) -> Iterator[tuple[str, View]
     for role, name in settings.roles.items():
         policy = policies.get(name)
         if policy is None or not policy.served:
-            mistakes.append(_unserved(settings.file, role, policy, served))
+            mistakes.append(_unserved(f"{settings.file}: [roles] {role}", name, policy, served))
             continue
         if name not in views:
             views[name] = compile_view(policy)
         yield role, views[name]
 
 
-def _unserved(file: str, role: str, policy: Policy | None, served: list[str]) -> str:
-    why = "names no policy" if policy is None else "names a policy that is only extended"
-    return f"{file}: [roles] {role} {why}; {offer('' if policy is None else policy.name, served)}"
+def _unserved(place: str, name: str, policy: Policy | None, served: list[str]) -> str:
+    if policy is None:
+        return f"{place} names no policy; {offer(name, served)}"
+    return f"{place} names a policy that is only extended; {offer('', served)}"
 
 
 def _secret(upstream: UpstreamSettings) -> SecretFile | None:

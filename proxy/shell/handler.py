@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -107,8 +108,9 @@ async def converse(front: Front, trace: Trace, request: web.Request, target: str
         reply = await drive(front.start(call), sender(front), front.offload, weight=len(call.body))
         trace.facts = reply.facts
         if reply.status == InternalError.status:
-            trace.fault = "core"
-            log.error("fault", extra={"request_id": trace.request_id, "fault": trace.fault})
+            log.error("fault", extra={"request_id": trace.request_id, "fault": "core"})
+        if not reply.body and reply.status != HTTPStatus.NOT_MODIFIED:
+            raise InternalError  # an answer that says nothing is a fault, not an empty result
         response = make_response(
             reply.status, reply.body, trace.request_id, added=reply.headers, extra=trace.headers
         )

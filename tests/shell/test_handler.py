@@ -427,6 +427,19 @@ async def test_headers_of_a_reply_are_listed(
     assert_outcome(status, answered, body, "exception")
 
 
+async def test_a_reply_says_something(tmp_path: Path) -> None:
+    """R-EL-7: a 200 without a body is a fault, not an empty result."""
+
+    def start(call: Call) -> Flow:
+        yield from ()
+        return Reply(200)
+
+    async with gateway(tmp_path, start=start) as running:
+        status, headers, body = await ask(running, "GET", "/fhir/Patient/1", headers=AUTHORIZED)
+    assert status == 500
+    assert_outcome(status, headers, body, "exception")
+
+
 async def test_good_headers_of_a_reply(tmp_path: Path) -> None:
     """A reply may carry ETag and Location; a 304 has no body and no content type."""
 
