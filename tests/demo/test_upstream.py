@@ -139,6 +139,7 @@ async def test_errors_are_outcomes_that_echo(
         pytest.param("Patient?_id=es-p3&_nonsense=1", ["3"], id="unknown with _: ignored"),
         pytest.param("Patient?family=Family07", ["7"], id="string"),
         pytest.param("Patient?family:exact=family07", [], id="exact"),
+        pytest.param("Patient?family:nonsense=Family07", ["7"], id="unknown modifier: ignored"),
         pytest.param("Patient?birthdate=1957-03-04", ["7"], id="date"),
         pytest.param("Observation?subject=Patient/es-p8", ["8"], id="reference"),
         pytest.param("Observation?patient=es-p8", ["8"], id="reference by id"),
