@@ -1,0 +1,205 @@
+"""``ecr-proxy explain``: which rule, lens or verdict an element or parameter takes, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from proxy.fhir import registry
+from proxy.fhir.r4 import TYPES
+from proxy.fhir.search import Parameter, parse_query
+from proxy.fhir.structure import RESOURCES, properties
+from proxy.policy.compile import Lens, View, compile_view
+from proxy.policy.load import read_policies
+from proxy.policy.mistakes import offer
+from proxy.policy.model import Method
+from proxy.policy.verdicts import Verdict, VerdictTable, verdicts_of
+
+DIRECTORY = "policies"
+
+
+@click.command()
+@click.argument("policy", metavar="POLICY")
+@click.argument("target", metavar="[PATH|Type?param]", default="")
+@click.option(
+    "--policies",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=DIRECTORY,
+    show_default=True,
+    help="Where POLICY is looked for, if it is a name.",
+)
+def command(policy: str, target: str, policies: Path) -> int:
+    """How POLICY (a name or a file) shows an element, and whether a search may ask for it.
+
+    PATH is an element (Patient.address.state) or a type; a type prints its elements and its search
+    parameters. Type?param (Patient?birthdate, Observation?code:not) prints one verdict and the
+    elements that it reads. Without either, the types that the policy shows.
+    """
+    view = _view(policy, policies)
+    table = verdicts_of(view)
+    if not target:
+        lines = _overview(view, table)
+    elif "?" in target:
+        type_name, _, parameter = target.partition("?")
+        lines = _parameter(view, table, _type(type_name), parameter)
+    elif "." in target:
+        lines = _element(view, target)
+    else:
+        lines = _everything(view, table, _type(target))
+    for line in lines:
+        click.echo(line)
+    return 0
+
+
+def _view(policy: str, directory: Path) -> View:
+    path = Path(policy)
+    if not path.is_file():
+        path = directory / f"{policy}.toml"
+    if not path.is_file():
+        known = sorted(p.stem for p in directory.glob("*.toml"))
+        raise click.ClickException(f"there is no policy {policy}; {offer(policy, known)}")
+    loaded = read_policies([path])
+    if loaded.mistakes:
+        raise click.ClickException("\n".join(map(str, loaded.mistakes)))
+    return compile_view(next(iter(loaded.policies.values())))
+
+
+def _type(name: str) -> str:
+    if name not in RESOURCES:
+        raise click.ClickException(f"{name} is no R4 resource type; {offer(name, RESOURCES)}")
+    return name
+
+
+def _overview(view: View, table: VerdictTable) -> Iterator[str]:
+    yield f"{view.name}: {view.policy.title}"
+    yield f"basis: {view.policy.basis}"
+    for type_name in sorted(RESOURCES):
+        if view.shows(type_name):
+            access = ", ".join(sorted(view.policy.access.get(type_name, ()))) or "no requests"
+            ids = "pseudonymous ids" if view.pseudonym(type_name) else "real ids"
+            offered = table.parameters(type_name).values()
+            asked = sum(v.kind != "refuse" for v in offered)
+            yield f"  {type_name:26} {ids:17} {asked:3} parameters  {access}"
+
+
+def _everything(view: View, table: VerdictTable, type_name: str) -> Iterator[str]:
+    lens = view.lens(type_name)
+    yield f"{type_name}: {_shown(lens)}"
+    yield ""
+    yield "elements"
+    for path, found in _elements(view, type_name, type_name):
+        yield f"  {path:44} {_shown(found)}"
+    yield ""
+    yield "search parameters"
+    for code, verdict in sorted(table.parameters(type_name).items()):
+        modifiers = ", ".join(f":{m}" for m in _modifiers(table, type_name, code))
+        reason = table.verdict(type_name, code).reason.partition(" Searchable here")[0]
+        text = reason + (f" (also {modifiers})" if modifiers else "")
+        yield f"  {code:30} {_way(verdict):32} {text}"
+
+
+def _modifiers(table: VerdictTable, type_name: str, code: str) -> list[str]:
+    """Those answered, names of target types left out."""
+    return [m for m in table.modifiers(type_name, code) if m and m not in RESOURCES]
+
+
+def _elements(view: View, path: str, where: str) -> Iterator[tuple[str, Lens]]:
+    """Each element down to where a datatype begins, in R4's order."""
+    for name, prop in properties(where).items():
+        below = f"{path}.{name}"
+        lens = view.lens(below)
+        yield below, lens
+        if TYPES[prop.type].kind == "backbone" and not prop.element.recursive:
+            inner = list(_elements(view, below, prop.type))
+            if lens.kind != "hidden" or any(found.kind != "hidden" for _, found in inner):
+                yield from inner
+
+
+def _element(view: View, path: str) -> Iterator[str]:
+    try:
+        lens = view.lens(path)
+    except KeyError:
+        raise click.ClickException(_unknown(path)) from None
+    yield f"{path}: {_shown(lens)}"
+    yield from _predicates(view, path)
+    where = _type_at(path)
+    if where and TYPES[where].kind != "primitive":
+        for name in properties(where):
+            yield f"  {path + '.' + name:44} {_shown(view.lens(f'{path}.{name}'))}"
+    readers = sorted(
+        code
+        for code in registry.get(path.partition(".")[0])
+        if any(
+            r.path == path or r.path.startswith(path + ".")
+            for r in verdicts_of(view).verdict(path.partition(".")[0], code).reads
+        )
+    )
+    if readers:
+        yield f"  read by the search parameters {', '.join(readers)}"
+
+
+def _unknown(path: str) -> str:
+    """What is wrong with a path, with the nearest element of the type at hand."""
+    where, *names = path.split(".")
+    known = _type(where)
+    for name in names:
+        found = properties(known).get(name)
+        if found is None:
+            return f"{where} has no element {name}; {offer(name, properties(known))}"
+        where, known = f"{where}.{name}", found.type
+    return f"R4 has no element {path}"
+
+
+def _predicates(view: View, path: str) -> Iterator[str]:
+    """The lines with a predicate that show more of an element, where it selects."""
+    for rule in view.policy.elements:
+        if rule.has_predicate and (path == rule.path or path.startswith(rule.path + ".")):
+            yield f"  where its predicate selects: {_method(rule.method)} ({rule.source})"
+
+
+def _type_at(path: str) -> str:
+    where, *names = path.split(".")
+    for name in names:
+        prop = properties(where).get(name)
+        if prop is None:
+            return ""
+        where = prop.type
+    return where
+
+
+def _parameter(view: View, table: VerdictTable, type_name: str, text: str) -> Iterator[str]:
+    asked = _read(text)
+    verdict = table.verdict(type_name, asked.code, asked.modifier, asked.chain)
+    yield f"{type_name}?{asked.name}: {_way(verdict)}"
+    yield f"  {verdict.reason}"
+    if verdict.targets:
+        yield f"  takes ids of {', '.join(verdict.targets)}"
+    for read in verdict.reads:
+        source = f", {read.source}" if read.source else ""
+        codes = ", by its code system" if read.by_system else ""
+        yield f"  reads {read.path}: {read.kind}{codes} ({read.why}{source})"
+
+
+def _read(text: str) -> Parameter:
+    """A parameter with or without a value."""
+    return parse_query(text if "=" in text else f"{text}=x")[0]
+
+
+def _way(verdict: Verdict) -> str:
+    if verdict.kind == "refuse":
+        return "refuse"
+    judged = {"never": "", "bare": ", codes alone judged", "always": ", rows judged"}
+    return f"{verdict.kind}, {verdict.way}{judged[verdict.judge]}"
+
+
+def _shown(lens: Lens) -> str:
+    source = f" ({lens.source})" if lens.source else ""
+    return f"{lens.kind}: {_method(lens.method)}, {lens.why}{source}"
+
+
+def _method(method: Method) -> str:
+    params = ", ".join(f"{k} = {v}" for k, v in method.params)
+    return f"{method.name} {{{params}}}" if params else method.name
