@@ -10,9 +10,27 @@ from proxy.policy.paths import PathError, elements
 # Values that can identify (the policy language, "How a value finds its rule", 2).
 IDENTIFYING = frozenset(
     [
-        "string", "markdown", "xhtml", "base64Binary", "uri", "url", "oid", "uuid", "date",
-        "dateTime", "instant", "time", "HumanName", "Address", "ContactPoint", "Identifier",
-        "Attachment", "Annotation", "Signature", "Narrative", "Coding"
+        "string",
+        "markdown",
+        "xhtml",
+        "base64Binary",
+        "uri",
+        "url",
+        "oid",
+        "uuid",
+        "date",
+        "dateTime",
+        "instant",
+        "time",
+        "HumanName",
+        "Address",
+        "ContactPoint",
+        "Identifier",
+        "Attachment",
+        "Annotation",
+        "Signature",
+        "Narrative",
+        "Coding",
     ]
 )
 DOCUMENT = "Identifier.document"

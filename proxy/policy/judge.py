@@ -6,19 +6,18 @@ from collections.abc import Iterator
 
 from proxy.ecr.extensions import EXTENSIONS
 from proxy.fhir.r4 import Element
-from proxy.policy.datatypes import DATATYPES, DOCUMENT, IDENTIFYING
+from proxy.policy.datatypes import DATATYPES, DOCUMENT
 from proxy.policy.draft import Draft, PathLine, TypeLine
-from proxy.policy.methods import TRANSFORM, rank, shows_less, spelled
+from proxy.policy.methods import TRANSFORM, rank
 from proxy.policy.mistakes import Findings, nearest
-from proxy.policy.model import Method, Source, Step
-from proxy.policy.paths import elements, write
+from proxy.policy.paths import elements
+from proxy.policy.predicates import judge_predicate
 from proxy.policy.strings import named_strings
 
 # An identity view shows everything as stored: these lines would have no effect.
 _NOT_IDENTITY = ("ids", "elements", "datatypes", "extensions", "codes", "rows", "ages")
 # Required, these have no value that says "masked".
 _NO_MASK = frozenset(["code", "boolean", "integer", "positiveInt", "unsignedInt", "decimal", "id"])
-KEEP, REMOVE = Method("keep"), Method("remove")
 
 
 def judge(draft: Draft, findings: Findings) -> None:
@@ -31,7 +30,7 @@ def judge(draft: Draft, findings: Findings) -> None:
     _extensions(draft, findings)
     for line in draft.elements.values():
         if any(step.predicate for step in line.path.steps):
-            _predicate(line, draft, findings)
+            judge_predicate(line, draft, findings)
         for path in _required(line, draft):
             _report_required(line, path, findings)
     for member in draft.datatypes.values():
@@ -75,9 +74,7 @@ def _shown(draft: Draft) -> frozenset[str]:
 
 def _never(draft: Draft, shown: frozenset[str], findings: Findings) -> None:
     """Lines that can never fire."""
-    passed = {
-        line.path.plain for line in draft.elements.values() if line.method.name == "pass"
-    }
+    passed = {line.path.plain for line in draft.elements.values() if line.method.name == "pass"}
     removed = {p for p, line in draft.elements.items() if len(line.path.steps) == 1} - shown
     for line in draft.elements.values():
         kind = line.path.steps[0].name
@@ -152,65 +149,6 @@ def _differ_little(one: str, other: str) -> bool:
         and abs(len(one) - len(other)) <= 2
         and sum(a != b for a, b in zip(reversed(one), reversed(other), strict=False)) <= 2
     )
-
-
-def _predicate(line: PathLine, draft: Draft, findings: Findings) -> None:
-    """A predicate may not make its path show less."""
-    plain, exact = _without(line, draft)
-    less = shows_less(line.method, plain) if plain is not None else line.method != KEEP
-    if not less:
-        return
-    steps = line.path.steps
-    more = spelled(plain or KEEP)
-    lines = [f'"{line.path.plain}" = {spelled(line.method)}'] + [
-        f'"{_negated(steps, i)}" = {more}' for i, step in enumerate(steps) if step.predicate
-    ]
-    findings.wrong(
-        line.source,
-        f"the predicate shows less than {line.path.plain} without it"
-        + (f" ({exact.file}:{exact.line})" if exact else ""),
-        "write " + " and ".join(lines),
-    )
-
-
-def _negated(steps: tuple[Step, ...], at: int) -> str:
-    return write(
-        tuple(
-            Step(s.name, f"({s.predicate}).not()" if i == at else "") for i, s in enumerate(steps)
-        )
-    )
-
-
-def _without(line: PathLine, draft: Draft) -> tuple[Method | None, Source | None]:
-    """What holds for the path of ``line`` without predicates, and the line that says so; None for
-    a value of which members show."""
-    names = [step.name for step in line.path.steps]
-    for length in range(len(names), 0, -1):
-        found = draft.elements.get(".".join(names[:length]))
-        if found is None:
-            continue
-        if length == len(names):
-            return found.method, found.source
-        if found.method.name != "keep":
-            return (found.method if found.method.name == "pass" else REMOVE), found.source
-        return _by_type(line, draft), None
-    return REMOVE, None
-
-
-def _by_type(line: PathLine, draft: Draft) -> Method | None:
-    """What step 2 says of the element of ``line``."""
-    place = line.path.places[-1]
-    if not set(place.types) & IDENTIFYING:
-        return REMOVE if place.types == ("Location.position",) else KEEP
-    keys = [f"{place.owner}.{place.name}", *place.types]
-    if place.types == ("Identifier",):
-        keys.insert(1, DOCUMENT)
-    found = [draft.datatypes[k] for k in keys if k in draft.datatypes]
-    if found:
-        return max((f.method for f in found), key=rank)
-    if any(k.split(".")[0] in place.types for k in draft.datatypes):
-        return None
-    return REMOVE
 
 
 def _required(line: PathLine, draft: Draft) -> Iterator[str]:

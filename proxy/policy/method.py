@@ -118,9 +118,7 @@ def _number(value: object) -> bool:
     return type(value) is int or (isinstance(value, float) and math.isfinite(value))
 
 
-def _read_map(
-    name: str, source: Source, findings: Findings
-) -> tuple[tuple[str, str], ...] | None:
+def _read_map(name: str, source: Source, findings: Findings) -> tuple[tuple[str, str], ...] | None:
     """A TOML file of ``"code" = "code shown"``, beside the policy file."""
     mend = 'write a TOML file of lines "code" = "code shown", by its path from the policy file'
     try:

@@ -16,9 +16,9 @@ from proxy.policy.mistakes import Findings, nearest, offer
 from proxy.policy.model import Method, Source
 from proxy.policy.paths import PathError, read_path
 
-TABLES = frozenset([
-    "access", "ids", "elements", "datatypes", "extensions", "codes", "rows", "search", "ages"
-])
+TABLES = frozenset(
+    ["access", "ids", "elements", "datatypes", "extensions", "codes", "rows", "search", "ages"]
+)
 TOP = frozenset(["title", "basis", "extends", "labels", "profiles", "view", "document"])
 LARGEST = 2_000_000  # bytes of a policy file
 
@@ -88,7 +88,7 @@ def _table_offer(name: str) -> str:
 def _entries(document: Document, unknown: frozenset[str], findings: Findings) -> list[Entry]:
     """The entries under their table and key: inline tables opened, long keys folded."""
     flat: list[Entry] = []
-    folded: dict[tuple[str, ...], tuple[Entry, dict[str, object]]] = {}
+    folded: dict[tuple[str, ...], list[Entry]] = {}
     for entry in document.entries:
         first = entry.key[0]
         if first in unknown or first == "rows":
@@ -109,46 +109,38 @@ def _entries(document: Document, unknown: frozenset[str], findings: Findings) ->
         elif len(entry.key) == 2:
             flat.append(entry)
         else:
-            head, tree = folded.setdefault(entry.key[:2], (entry, {}))
-            if head is entry:
-                source = Source(entry.source.file, entry.source.line, entry.key[1])
-                flat.append(Entry(entry.key[:2], tree, source, entry.text))
-            _put(tree, entry.key[2:], entry.value)
+            folded.setdefault(entry.key[:2], []).append(entry)
+    for key, entries in folded.items():
+        if key[0] in ("elements", "datatypes") and all(e.key[2] != "method" for e in entries):
+            for entry in entries:
+                path = ".".join(k for k in entry.key[1:] if k != "method")
+                findings.wrong(entry.source, "a path needs quotes", f'write "{path}" = …')
+        else:
+            flat.append(_fold(key, entries))
     return flat
 
 
-def _put(tree: dict[str, object], key: tuple[str, ...], value: object) -> None:
-    for name in key[:-1]:
-        below = tree.setdefault(name, {})
-        if not isinstance(below, dict):
-            return
-        tree = below
-    tree[key[-1]] = value
+def _fold(key: tuple[str, ...], entries: list[Entry]) -> Entry:
+    """The inline table that a table of its own, or dotted keys, stand for."""
+    tree: dict[str, object] = {}
+    for entry in entries:
+        node = tree
+        for name in entry.key[2:-1]:
+            below = node.setdefault(name, {})
+            if not isinstance(below, dict):
+                break
+            node = below
+        node[entry.key[-1]] = entry.value
+    first = entries[0]
+    source = Source(first.source.file, first.source.line, key[1])
+    return Entry(key, tree, source, first.text)
 
 
 def _not_yet(source: Source, name: str, findings: Findings) -> None:
     findings.wrong(source, f"{name} is not yet supported", "take it out")
 
 
-def _unquoted(entry: Entry, findings: Findings) -> bool:
-    """A path without quotes is a dotted key to TOML: ``Patient.name = "keep"``."""
-    tree, names = entry.value, [entry.key[1]]
-    if not isinstance(tree, dict) or "method" in tree or not tree:
-        return False
-    while isinstance(tree, dict) and len(tree) == 1 and "method" not in tree:
-        name, tree = next(iter(tree.items()))
-        if name in ("to", "map", "text"):
-            return False
-        names.append(name)
-    if len(names) < 2:
-        return False
-    findings.wrong(entry.source, "a path needs quotes", f'write "{".".join(names)}" = …')
-    return True
-
-
 def _element(entry: Entry, draft: Draft, findings: Findings) -> None:
-    if _unquoted(entry, findings):
-        return
     try:
         path = read_path(entry.key[1])
     except PathError as error:
@@ -215,15 +207,14 @@ def _fits(
     elif bad[0] == "Period":
         mend = f"write {source.key}.start and {source.key}.end"
     else:
-        mend = f"write keep, remove or {'mask' if suits(Method('mask'), bad[0]) else 'nothing'}"
+        mask = suits(Method("mask"), bad[0])
+        mend = "write keep, remove or mask" if mask else "write keep or remove"
     named = f"{name} to {method.param('to')}" if method.param("to") else name
     findings.wrong(source, f"{named} does not suit {bad[0]}: it is for {words(method)}", mend)
     return False
 
 
 def _datatype(entry: Entry, draft: Draft, findings: Findings) -> None:
-    if _unquoted(entry, findings):
-        return
     method = read_method(entry, findings)
     try:
         types = read_datatype(entry.key[1])

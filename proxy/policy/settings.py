@@ -16,16 +16,25 @@ from proxy.policy.toml import kind
 # R4 4.0.1 (v3-codesystems.xml): http://terminology.hl7.org/CodeSystem/v3-ObservationValue
 LABELS = frozenset(
     [
-        "ABSTRED", "AGGRED", "ANONYED", "MAPPED", "MASKED", "PSEUDED", "REDACTED", "SUBSETTED",
-        "SYNTAC", "TRSLT", "VERSIONED"
+        "ABSTRED",
+        "AGGRED",
+        "ANONYED",
+        "MAPPED",
+        "MASKED",
+        "PSEUDED",
+        "REDACTED",
+        "SUBSETTED",
+        "SYNTAC",
+        "TRSLT",
+        "VERSIONED",
     ]
 )
 INTERACTIONS = ("read", "search", "include", "vread", "history")
 IDS = ("pseudonym", "real")
 TOTALS = ("none", "exact")
-_TOP_KEYS = frozenset([
-    "title", "basis", "extends", "labels", "profiles", "view", "document", "ages"
-])
+_TOP_KEYS = frozenset(
+    ["title", "basis", "extends", "labels", "profiles", "view", "document", "ages"]
+)
 _URL = re.compile(r"(https?://[^\s|/]+(/[^\s|]*)?|urn:(oid|uuid):[^\s|]+)")
 # Long enough to begin one authority's systems: http://loinc.org, urn:oid:2.16.840, urn:ietf:bcp
 _SYSTEM = re.compile(r"https?://[^/]+\.[^/]+.*|urn:oid:\d+(\.\d+){2,}.*|urn:(?!oid)\w+:\w+.*")
@@ -97,8 +106,10 @@ def read_ids(entry: Entry, draft: Draft, findings: Findings) -> None:
     if name not in known:
         findings.wrong(entry.source, f"{name} is not an R4 resource type", offer(name, known))
     elif value not in IDS:
-        what = f"ids are not shown as {value}" if isinstance(value, str) else (
-            f"{name} is {kind(value)}, not text"
+        what = (
+            f"ids are not shown as {value}"
+            if isinstance(value, str)
+            else (f"{name} is {kind(value)}, not text")
         )
         findings.wrong(entry.source, what, 'write "pseudonym" or "real"')
     else:
@@ -149,8 +160,10 @@ def read_search(entry: Entry, draft: Draft, findings: Findings) -> None:
         if value in TOTALS:
             draft.settings[full] = Setting(str(value), entry.source)
         else:
-            what = f"there is no total {value}" if isinstance(value, str) else (
-                f"total is {kind(value)}, not text"
+            what = (
+                f"there is no total {value}"
+                if isinstance(value, str)
+                else (f"total is {kind(value)}, not text")
             )
             findings.wrong(entry.source, what, 'write "none" or "exact"')
     elif name == "include":
@@ -174,9 +187,7 @@ def _include(text: str, entry: Entry, findings: Findings) -> bool:
         if name not in RESOURCES:
             findings.wrong(where, f"{name} is not an R4 resource type", offer(name, RESOURCES))
             return False
-    known = {
-        p.code: p for p in SEARCH_PARAMETERS if base in p.bases and p.type == "reference"
-    }
+    known = {p.code: p for p in SEARCH_PARAMETERS if base in p.bases and p.type == "reference"}
     if code not in known:
         findings.wrong(
             where,
@@ -257,9 +268,7 @@ def _texts(entry: Entry, form: str, findings: Findings) -> tuple[str, ...] | Non
     return tuple(value)
 
 
-def _number(
-    full: str, entry: Entry, draft: Draft, findings: Findings, low: int, high: int
-) -> None:
+def _number(full: str, entry: Entry, draft: Draft, findings: Findings, low: int, high: int) -> None:
     value, source = entry.value, entry.source
     if type(value) is not int:
         what = f"{entry.key[-1]} is {kind(value)}, not a whole number"
@@ -270,4 +279,3 @@ def _number(
         )
     else:
         draft.settings[full] = Setting(value, source)
-

@@ -10,11 +10,37 @@ from proxy.policy.paths import elements
 # Last steps of strings that name a person or an organization, number a thing, or are free text.
 _NAMES = frozenset(
     [
-        "name", "alias", "title", "display", "description", "comment", "text", "note", "conclusion",
-        "lotNumber", "serialNumber", "deviceIdentifier", "carrierHRF", "distinctIdentifier",
-        "patientInstruction", "preparation", "batchNumber", "valueString", "onsetString",
-        "abatementString", "occurrenceString", "bornString", "ageString", "deceasedString",
-        "performedString", "contentString", "line", "city", "value", "policyHolder", "subscriberId"
+        "name",
+        "alias",
+        "title",
+        "display",
+        "description",
+        "comment",
+        "text",
+        "note",
+        "conclusion",
+        "lotNumber",
+        "serialNumber",
+        "deviceIdentifier",
+        "carrierHRF",
+        "distinctIdentifier",
+        "patientInstruction",
+        "preparation",
+        "batchNumber",
+        "valueString",
+        "onsetString",
+        "abatementString",
+        "occurrenceString",
+        "bornString",
+        "ageString",
+        "deceasedString",
+        "performedString",
+        "contentString",
+        "line",
+        "city",
+        "value",
+        "policyHolder",
+        "subscriberId",
     ]
 )
 _EVERYWHERE = ("Annotation.text", "CodeableConcept.text", "Coding.display", "Reference.display")
