@@ -1034,8 +1034,9 @@ class Oracle:
             }
             gone = {index for index, entry in shown_entries.items() if entry is None}
             if bundle.get("type") == "document":
-                stored = self.stored_edges(scope, context)
-                lost = reach(stored) - reach(scope.edges)
+                stored, now = self.stored_edges(scope, context), scope.edges
+                lost = reach(stored) - reach(now)
+                lost |= reach(both_ways(stored)) - reach(both_ways(now))
                 gone |= lost - scope.hidden
             if not gone:
                 break
@@ -1074,7 +1075,7 @@ class Oracle:
         if shown is None:
             return None
         out: dict[str, Json] = {}
-        if identify(stored, context.bases[0], context) is not None:
+        if stored is not None:
             out["fullUrl"] = full
         out["resource"] = shown
         place = Place(context, identity, scope, nowhere(context).contained)
@@ -1086,11 +1087,8 @@ class Oracle:
         if isinstance(search, dict) and isinstance(search.get("mode"), str):
             out["search"] = {"mode": search["mode"]}
         request = entry.get("request")
-        if (
-            isinstance(request, dict)
-            and isinstance(request.get("method"), str)
-            and (url := self.request_url(request.get("url"), context))
-        ):
+        if isinstance(request, dict) and isinstance(request.get("method"), str):
+            url = self.request_url(request.get("url"), context) or kind
             out["request"] = {"method": request["method"], "url": url}
         response = entry.get("response")
         if isinstance(response, dict) and isinstance(response.get("status"), str):
@@ -1228,6 +1226,15 @@ def reach(edges: dict[int, set[int]]) -> set[int]:
             if index not in found:
                 found.add(index)
                 waiting.append(index)
+    return found
+
+
+def both_ways(edges: dict[int, set[int]]) -> dict[int, set[int]]:
+    """The same links, each also backwards."""
+    found = {index: set(others) for index, others in edges.items()}
+    for index, others in edges.items():
+        for other in others:
+            found.setdefault(other, set()).add(index)
     return found
 
 

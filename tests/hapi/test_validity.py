@@ -1,0 +1,95 @@
+"""What a restricted view gives is as valid as what was stored: HAPI's ``$validate`` is the judge."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.error
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.demo.generator import cases
+from proxy.fhir.codec import decode, encode
+from proxy.fhir.structure import PRIMITIVES, RESOURCES, properties
+from tests.validation import validate
+from tests.views import RESTRICTED, UPSTREAM, Case, examples
+
+pytestmark = pytest.mark.hapi
+
+
+@pytest.mark.parametrize("policy", RESTRICTED)
+def test_views_of_examples_have_no_new_error(policy: str, hapi: str, shared: Path) -> None:
+    """No published example has an error in a view that it did not have as stored."""
+    assert new_errors(policy, hapi, examples(shared)) == []
+
+
+@pytest.mark.parametrize("policy", RESTRICTED)
+def test_views_of_generated_cases_have_no_error(policy: str, hapi: str) -> None:
+    """Documents, messages and single resources of generated cases are valid in every view."""
+    made = (
+        (f"{r['resourceType']}/{r['id']}", decode(encode(r)))
+        for case in cases(3, 5, base=UPSTREAM)
+        for r in (*case.bundles, *case.resources)
+    )
+    assert new_errors(policy, hapi, made) == []
+
+
+def new_errors(policy: str, hapi: str, resources: Iterable[tuple[str, Any]]) -> list[str]:
+    """Errors of what is shown whose kind and place the stored resource does not have."""
+    found = []
+    for name, resource in resources:
+        shown = Case(policy).reveal(resource)
+        if shown is None:
+            continue
+        errors = judge(hapi, shown)
+        if not errors:
+            continue
+        known = {kind(e) for e in judge(hapi, make_readable(resource))}
+        found += [f"{name}: {e}" for e in errors if kind(e) not in known]
+    return found
+
+
+def judge(hapi: str, resource: Any) -> list[str]:
+    """The errors of a resource; one that HAPI cannot even read has that as its only error."""
+    try:
+        return validate(hapi, json.loads(encode(resource)))
+    except urllib.error.HTTPError as error:
+        outcome = json.load(error)
+        return [f"unreadable: {issue['diagnostics']}" for issue in outcome["issue"]]
+
+
+def make_readable(value: Any, type_code: str = "Resource") -> Any:
+    """A copy that HAPI's parser reads, so that its validator can speak: of a list where one value
+    belongs only the first; nothing that R4 does not define; no number or narrative that is none."""
+    if isinstance(value, dict) and value.get("resourceType") in RESOURCES:
+        type_code = str(value["resourceType"])
+    if type_code == "decimal" and isinstance(value, bool):
+        return None
+    if type_code == "xhtml" and not str(value).startswith("<div"):
+        return '<div xmlns="http://www.w3.org/1999/xhtml">text</div>'
+    if not isinstance(value, dict) or type_code in PRIMITIVES:
+        return value
+    known = properties(type_code) if type_code != "Resource" else {}
+    out = {}
+    for key, item in value.items():
+        found = known.get(key.removeprefix("_"))
+        if key == "resourceType":
+            out[key] = item
+        elif found is not None and isinstance(item, list) and not found.many:
+            out[key] = make_readable(item[0], found.type)
+        elif found is not None and isinstance(item, list):
+            out[key] = [make_readable(x, found.type) for x in item]
+        elif found is not None:
+            out[key] = make_readable(item, found.type)
+    return {k: v for k, v in out.items() if v is not None}
+
+
+def kind(error: str) -> str:
+    """An error without what differs between the stored and the shown form: indexes and values."""
+    place, _, message = error.partition(": ")
+    place = re.sub(r"\[\d+\]|/\*.*?\*/", "", place)
+    message = re.sub(r"/\*.*?\*/", "", message)
+    return place + ": " + re.sub(r"'[^']*'|\"[^\"]*\"|\d+|urn:\S+|http\S+", "_", message)
