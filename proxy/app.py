@@ -65,7 +65,11 @@ def create_app(settings: Settings) -> web.Application:
 
     :raises ConfigErrors: with every mistake in policies, keys, credentials, audit file and roles.
     """
-    parts = build(settings)
+    return assemble(settings, build(settings))
+
+
+def assemble(settings: Settings, parts: Parts) -> web.Application:
+    """The application around ``parts`` that :func:`build` made of the same settings."""
 
     @asynccontextmanager
     async def open_front() -> AsyncIterator[Front]:
