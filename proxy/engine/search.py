@@ -193,6 +193,7 @@ def _fill(context: Context, place: Place) -> Filling:
                 following = Cursor(url, offset, rows[offset].key, before, cursor.total)
                 return Filled(entries, following, cursor.total)
             entries.append(entry)
+            _note(context, rows[offset])
         url, first = _next_url(context, bundle, asked), False
         if not url:
             return Filled(entries, None, cursor.total)
@@ -219,7 +220,6 @@ def _judge(context: Context, plan: Plan, row: Row) -> bytes | None:
     shown = reveal(context, row.body)
     if shown is None or not all(holds(shown) for holds in plan.conditions):
         return None
-    _note(context, row)
     body = render(b"", shown, plan.projection)
     return match_entry(context.base, row.type, str(shown["id"]), body)
 
