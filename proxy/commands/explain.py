@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from proxy.fhir import registry
 from proxy.fhir.r4 import TYPES
 from proxy.fhir.search import Parameter, parse_query
 from proxy.fhir.structure import RESOURCES, properties
@@ -15,7 +14,7 @@ from proxy.policy.compile import Lens, View, compile_view
 from proxy.policy.load import read_policies
 from proxy.policy.mistakes import offer
 from proxy.policy.model import Method
-from proxy.policy.verdicts import Verdict, VerdictTable, verdicts_of
+from proxy.policy.verdicts import Verdict, VerdictTable, compute_verdicts
 
 DIRECTORY = "policies"
 
@@ -39,14 +38,14 @@ def command(policy: str, target: str, policies: Path) -> int:
     elements that it reads. Without either, the types that the policy shows.
     """
     view = _view(policy, policies)
-    table = verdicts_of(view)
+    table = compute_verdicts(view)
     if not target:
         lines = _overview(view, table)
     elif "?" in target:
         type_name, _, parameter = target.partition("?")
         lines = _parameter(view, table, _type(type_name), parameter)
     elif "." in target:
-        lines = _element(view, target)
+        lines = _element(view, table, target)
     else:
         lines = _everything(view, table, _type(target))
     for line in lines:
@@ -118,7 +117,7 @@ def _elements(view: View, path: str, where: str) -> Iterator[tuple[str, Lens]]:
                 yield from inner
 
 
-def _element(view: View, path: str) -> Iterator[str]:
+def _element(view: View, table: VerdictTable, path: str) -> Iterator[str]:
     try:
         lens = view.lens(path)
     except KeyError:
@@ -131,11 +130,8 @@ def _element(view: View, path: str) -> Iterator[str]:
             yield f"  {path + '.' + name:44} {_shown(view.lens(f'{path}.{name}'))}"
     readers = sorted(
         code
-        for code in registry.get(path.partition(".")[0])
-        if any(
-            r.path == path or r.path.startswith(path + ".")
-            for r in verdicts_of(view).verdict(path.partition(".")[0], code).reads
-        )
+        for code, verdict in table.parameters(path.partition(".")[0]).items()
+        if any(f"{read.path}.".startswith(f"{path}.") for read in verdict.reads)
     )
     if readers:
         yield f"  read by the search parameters {', '.join(readers)}"

@@ -49,11 +49,6 @@ class Verdict:
     codes: tuple[str, ...] = field(default=(), repr=False)  # prefixes of systems that show
 
     @property
-    def outcome(self) -> Kind:
-        """The same as ``kind``."""
-        return self.kind
-
-    @property
     def exact(self) -> bool:
         """Whether the upstream's answer to it is what the caller may know, so that rows can be
         counted there."""

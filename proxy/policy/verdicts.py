@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from weakref import WeakKeyDictionary
 
 from proxy.errors import Forbidden
 from proxy.fhir import registry
@@ -160,22 +159,6 @@ def compute_verdicts(view: Shown) -> VerdictTable:
     return VerdictTable(view)
 
 
-_tables: WeakKeyDictionary[object, VerdictTable] = WeakKeyDictionary()
-
-
-def verdicts_of(view: Shown) -> VerdictTable:
-    """The table of a view, made on first use and kept as long as the view."""
-    table = _tables.get(view)
-    if table is None:
-        table = _tables[view] = compute_verdicts(view)
-    return table
-
-
-def verdict(view: Shown, type_name: str, code: str, modifier: str = "", chain: str = "") -> Verdict:
-    """:meth:`VerdictTable.verdict` of the view's table."""
-    return verdicts_of(view).verdict(type_name, code, modifier, chain)
-
-
 def choose_tokens(verdict: Verdict, modifier: str, alternatives: tuple[str, ...]) -> Tokens:
     """What to ask for a parameter whose way is ``codes``.
 
@@ -207,6 +190,4 @@ __all__ = [
     "VerdictTable",
     "choose_tokens",
     "compute_verdicts",
-    "verdict",
-    "verdicts_of",
 ]
