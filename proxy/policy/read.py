@@ -48,8 +48,11 @@ def _text(file: FilePath, top: Source, findings: Findings) -> str | None:
     try:
         body = file.read_bytes()
     except OSError as error:
+        close = nearest(file.stem, (p.stem for p in file.parent.glob("*.toml") if p != file))
         findings.wrong(
-            top, f"the file cannot be read: {(error.strerror or 'error').lower()}", "check its path"
+            top,
+            f"the file cannot be read: {(error.strerror or 'error').lower()}",
+            f"write {close}" if close else "check its path",
         )
         return None
     if len(body) > LARGEST:

@@ -57,7 +57,12 @@ def test_mistakes_and_warnings_are_lines(folder: Path, capsys: Output) -> None:
 def test_unknown_policy(folder: Path, capsys: Output) -> None:
     """A policy that is not there is a mistake, not a crash."""
     assert main(["check", "nobody"]) == 1
-    assert capsys.readouterr().out.startswith("policies/nobody.toml:1: the file cannot be read")
+    assert capsys.readouterr().out == (
+        "policies/nobody.toml:1: the file cannot be read: no such file or directory; "
+        "check its path\n"
+    )
+    assert main(["check", "investigater"]) == 1
+    assert capsys.readouterr().out.endswith("; write investigator\n")
 
 
 def test_configuration(folder: Path, capsys: Output) -> None:
