@@ -9,7 +9,7 @@ from proxy.fhir.reference import Bases
 from proxy.lenses.identity import Namers
 from proxy.lenses.keys import KeyRing
 from proxy.policy.compile import View
-from proxy.policy.verdicts import VerdictTable, verdicts_of
+from proxy.policy.verdicts import VerdictTable, compute_verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +66,13 @@ class Gateway:
         smart: Mapping[str, object] | None = None,
     ) -> Gateway:
         """A gateway with the keys of ``ring``; makes the verdict table of every view."""
+        distinct = {view.name: view for view in views.values()}
+        tables = {name: compute_verdicts(view) for name, view in distinct.items()}
         return cls(
             public_url.rstrip("/"),
             bases,
             views,
-            {role: verdicts_of(view) for role, view in views.items()},
+            {role: tables[view.name] for role, view in views.items()},
             Namers(ring),
             ring.page_key,
             ring.etag_key,
