@@ -1,4 +1,4 @@
-"""What a restricted view gives is as valid as what was stored: HAPI's ``$validate`` is the judge."""
+"""What a view gives is as valid as what was stored: HAPI's ``$validate`` is the judge."""
 
 from __future__ import annotations
 
