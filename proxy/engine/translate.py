@@ -7,6 +7,7 @@ matches.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from proxy.engine.dates import at_day_precision, is_coarse
@@ -18,7 +19,6 @@ from proxy.engine.shown_values import (
     decode_reference,
 )
 from proxy.errors import BadValue
-from proxy.fhir.search import unescape
 from proxy.policy.verdicts import choose_tokens
 
 Decode = Callable[[Question, str], list[Named]]
@@ -65,29 +65,23 @@ def _send_plain(question: Question) -> Sent:
             form, judged = at_day_precision(p), True
         elif defined.type == "reference":
             form = question.ask(tuple(question.relative(value) for value in p.alternatives))
-        elif _reads(question, "generalize", "zip3"):
-            _check_postal(question, 3)
-        elif _reads(question, "generalize", "zip5"):
-            _check_postal(question, 5)
+        elif _reads_zip5(question):
+            _check_postal(question)
     conditions = (question.condition(p.alternatives),) if judged else ()
     return Sent(form, conditions, unchanged=not conditions)
 
 
-def _reads(question: Question, method: str, precision: str) -> bool:
-    view = question.context.view
-    lenses = [view.lens(read.path) for read in question.verdict.reads if read.kind == "coarse"]
-    return any(
-        each.method.name == method and each.method.param("to") == precision for each in lenses
-    )
+def _reads_zip5(question: Question) -> bool:
+    coarse = (read for read in question.verdict.reads if read.kind == "coarse")
+    lens = question.context.view.lens
+    return any(lens(read.path).method.param("to") == "zip5" for read in coarse)
 
 
-def _check_postal(question: Question, digits: int) -> None:
-    """Only a whole shown ZIP code can be asked for, and not ``000``: it stands for prefixes that
-    it does not begin, so the upstream could not be asked for a superset."""
+def _check_postal(question: Question) -> None:
+    """A shown ZIP code is asked for whole (search rules, table 4.3)."""
     for value in question.written.alternatives:
-        text = unescape(value)
-        if not (text.isascii() and text.isdigit() and len(text) == digits) or text == "000":
-            raise BadValue(f"A postal code must have exactly {digits} digits, and not be 000.")
+        if not re.fullmatch(r"[0-9]{5}", value):
+            raise BadValue("A postal code must have exactly five digits.")
 
 
 _NAMES: Mapping[str, Decode] = {
