@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from proxy.fhir.codec import Fragment, Json, JsonObject
 from proxy.fhir.structure import Property
-from proxy.lenses.context import masked
 from proxy.policy import primitives
 from proxy.policy.scope import Scope
 
@@ -17,17 +16,16 @@ if TYPE_CHECKING:
 
 
 def complex_step(prop: Property, item: Item) -> Step:
-    """The step of a complex property. ``item.shows``: a malformed value is masked, not dropped."""
-    show = item.show
-    malformed = item.shows
+    """The step of a complex property."""
+    show, instead = item.show, item.masked
 
     def many(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
         if type(value) is list:
             shown: list[Json] = [s for v in value if (s := show(v, scope)) is not None]
             if shown:
                 out[key] = shown
-        elif value is not None and malformed:
-            out[key] = [masked()]
+        elif value is not None and instead is not None:
+            out[key] = [instead()]
 
     def single(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
         shown = show(value, scope)

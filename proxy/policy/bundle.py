@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.reference import Reference, parse_reference
 from proxy.fhir.structure import RESOURCES
-from proxy.policy.scope import Fates, Scope
+from proxy.policy.scope import AS_STORED, Fates, Scope
 
 if TYPE_CHECKING:
     from proxy.policy.walk import Compiler, Site
@@ -90,10 +90,16 @@ class BundleWalk:
                 main = scope.bases.main
                 return Entry(index, source, resource, identity, main, url, shown, identity, site)
             base = reference.base or scope.bases.main
+            if not scope.pseudonym(type_name) and isinstance(text, str):
+                real = id if isinstance(id, str) else None
+                return Entry(index, source, resource, identity, base, text, real, identity, site)
             uuid = scope.namer.show_uri(identity)
             id = uuid.rpartition(":")[2]
             return Entry(index, source, resource, identity, base, uuid, id, identity, site)
         made_up = f"{scope.url}#{index}"
+        if not scope.pseudonym(type_name):
+            real = id if isinstance(id, str) else None
+            return Entry(index, source, resource, "", scope.bases.main, None, real, made_up, site)
         uuid = scope.namer.show_uri(made_up).rpartition(":")[2]
         return Entry(index, source, resource, "", scope.bases.main, None, uuid, made_up, site)
 
@@ -110,6 +116,8 @@ class BundleWalk:
             return None
         if entry.full_url is None or entry.full_url.startswith("urn:"):
             return entry.full_url
+        if not entry.full_url.startswith(scope.public + "/"):
+            return AS_STORED
         return f"{entry.site.type}/{entry.id}"
 
     def _reveal(

@@ -11,8 +11,8 @@ from proxy.lenses import method as lens_method
 from proxy.lenses.context import masked
 from proxy.lenses.narrative import masked_narrative
 from proxy.lenses.pseudonyms import DOCUMENT
-from proxy.policy.decide import DOCUMENT_IDENTIFIERS, coding_rule
-from proxy.policy.model import Policy
+from proxy.policy.decide import DOCUMENT_IDENTIFIERS, Decision, Mode, coding_rule
+from proxy.policy.model import Method, Policy
 from proxy.policy.scope import Scope
 
 if TYPE_CHECKING:
@@ -23,10 +23,11 @@ Show = Callable[[Json, Scope], "Json | None"]
 
 
 class Item(NamedTuple):
-    """What one item becomes. ``shows``: whether the rule shows at least its presence."""
+    """What one item becomes. ``masked``: what stands for a malformed one; None where the rule
+    shows not even its presence."""
 
     show: Show
-    shows: bool
+    masked: Callable[[], Json] | None
 
 
 def make_item(
@@ -34,23 +35,42 @@ def make_item(
 ) -> Item | None:
     """The item function of a complex property; None if nothing of it can ever show."""
     method = inner.decision.method
-    if method.name in ("keep", "pass"):
-        return Item(_kept(compiler.walker(inner)), True)
     if method.name == "remove":
-        return Item(_opened(compiler.walker(inner)), False) if opens else None
+        return Item(_opened(compiler.walker(inner)), None) if opens else None
+    instead = masked_item(compiler, prop.type)
+    if method.name in ("keep", "pass"):
+        return Item(_kept(compiler.walker(inner), instead), instead)
     if method.name == "mask":
-        return Item(_masked(compiler.walker(inner), prop), True)
+        return Item(_masked(compiler.walker(inner), prop), instead)
     document = (site.type, prop.name) in DOCUMENT_IDENTIFIERS or site.document
     code = DOCUMENT if document and prop.type == "Identifier" else prop.type
     walk = compiler.walker(inner) if opens else None
-    return Item(_transformed(compiler, inner, code, walk), True)
+    return Item(_transformed(compiler, inner, code, walk), instead)
 
 
-def _kept(walk: Walker) -> Show:
+def masked_item(compiler: Compiler, type_name: str) -> Callable[[], Json]:
+    """Makes what stands for a complex value that is there and not shown: data-absent-reason
+    ``masked`` and the required children."""
+    if type_name == "Narrative":
+        return masked_narrative
+    walks: list[Walker] = []
+
+    def make() -> Json:
+        if not walks:
+            from proxy.policy.walk import Site
+
+            decision = Decision(Method("mask"), Mode("closed"), None, "masked")
+            walks.append(compiler.walker(Site(type_name, (), (), decision)))
+        return {**_masked_object(), **(walks[0]({}, compiler.nowhere) or {})}
+
+    return make
+
+
+def _kept(walk: Walker, instead: Callable[[], Json]) -> Show:
     def show(value: Json, scope: Scope) -> Json | None:
         if type(value) is dict:
             return walk(value, scope)
-        return None if value is None else masked()
+        return None if value is None else instead()
 
     return show
 
@@ -93,12 +113,13 @@ def _transformed(compiler: Compiler, inner: Site, code: str, walk: Walker | None
     method = inner.decision.method
     transform = lens_method(method.name).bind(dict(method.params), code)
     extensions = compiler.extensions
+    instead = masked_item(compiler, inner.type)
 
     def show(value: Json, scope: Scope) -> Json | None:
         if value is None:
             return None
         if not isinstance(value, dict):
-            return transform_malformed(value, scope)
+            return instead()
         if "modifierExtension" in value and extensions.withholds(value):
             return None
         if value.keys() <= {"id", "extension"}:
@@ -112,18 +133,18 @@ def _transformed(compiler: Compiler, inner: Site, code: str, walk: Walker | None
             return {**opened, **shown} or None
         return shown
 
-    def transform_malformed(value: Json, scope: Scope) -> Json:
-        return masked_narrative() if code == "Narrative" else masked()
-
     return show
 
 
-def reference(walk: Walker, shown: frozenset[str], site: Site) -> Walker:
+def reference(walk: Walker, compiler: Compiler, site: Site) -> Walker:
     """A Reference: what is not shown is not referred to."""
     if site.decision.mode.kind == "closed":
         return walk
+    shown, withholds = compiler.shown, compiler.extensions.withholds
 
     def show(obj: JsonObject, scope: Scope) -> JsonObject | None:
+        if "modifierExtension" in obj and withholds(obj):
+            return None
         text, declared = obj.get("reference"), obj.get("type")
         out: JsonObject = {}
         if type(text) is str:

@@ -111,9 +111,13 @@ def add_steps(
     method = decision.method
     if method.name == "remove":
         return
-    if site.type == "Reference" and prop.name in ("reference", "type") and decision.shown:
-        steps["_" + prop.name] = _sibling(compiler, kept=True)  # the value itself: complexes
+    if site.type == "Reference" and prop.name in ("reference", "type"):
+        # Ids take no rule of [datatypes]; the value itself is a matter of complexes.reference.
+        if decision.shown or site.decision.mode.kind != "closed":
+            steps["_" + prop.name] = _sibling(compiler, kept=True)
         return
+    if (site.type, prop.name) == ("Composition", "title") and not decision.shown:
+        return  # put back as our name for its type, which is known only then
     legal = legal_value(prop)
     show = scalar(method, prop.type, required=prop.element.min > 0)
     if prop.many:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.codec import JsonObject
 from proxy.fhir.structure import Property, properties
 from proxy.lenses.context import masked
-from proxy.lenses.narrative import masked_narrative
 from proxy.lenses.pseudonyms import show_document_identifier, show_identifier
 from proxy.policy import primitives
-from proxy.policy.decide import DOCUMENT_IDENTIFIERS, Decision, Mode
-from proxy.policy.model import Method
+from proxy.policy.complexes import masked_item
+from proxy.policy.decide import DOCUMENT_IDENTIFIERS
 from proxy.policy.required import DEMANDS, LEGAL_VALUES, Demand, title
 from proxy.policy.scope import Scope
 
 if TYPE_CHECKING:
-    from proxy.policy.walk import Compiler, Site, Walker
+    from proxy.policy.walk import Compiler, Site
 
 Restore = Callable[[JsonObject, JsonObject, Scope], None]
 
@@ -86,23 +85,12 @@ def _maker(type_name: str, prop: Property, compiler: Compiler) -> Restore:
     if prop.type == "Identifier":
         document = (type_name, name) in DOCUMENT_IDENTIFIERS
         return _identifier_maker(name, document)
-    walks: list[Walker] = []
+    instead = masked_item(compiler, prop.type)
 
     def make(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
-        if not walks:
-            from proxy.policy.walk import Site
-
-            decision = Decision(Method("mask"), Mode("closed"), None, "required")
-            walks.append(compiler.walker(Site(prop.type, (), (), decision)))
-        value: JsonObject = {**_object(masked()), **(walks[0]({}, scope) or {})}
-        shown: Json = masked_narrative() if prop.type == "Narrative" else value
-        out[name] = [shown] if prop.many else shown
+        out[name] = [instead()] if prop.many else instead()
 
     return make
-
-
-def _object(value: Json) -> JsonObject:
-    return value if isinstance(value, dict) else {}
 
 
 def _primitive_maker(prop: Property) -> Restore:
@@ -148,12 +136,13 @@ def _document_demands(compiler: Compiler, site: Site) -> list[Restore]:
             return
         if not _shows(out, "identifier") and _had(obj, "identifier"):
             identifier(obj, out, scope)
-        if not _shows(out, "timestamp"):
+        if "timestamp" not in out:
             shown = show(obj.get("timestamp"), scope)
             if isinstance(shown, str):
                 out["timestamp"] = shown
             elif _had(obj, "timestamp") or shown is primitives.GONE:
                 out["timestamp"] = LEGAL_VALUES["instant"]
+                out.pop("_timestamp", None)
 
     return [restore]
 

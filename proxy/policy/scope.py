@@ -13,6 +13,7 @@ from proxy.lenses.context import Naming
 
 # The fate of a thing in the Bundle at hand: how a reference to it is shown, or None if it is not.
 Fates = dict[str, str | None]
+AS_STORED = ""  # a thing elsewhere whose id is real: references to it stay as they are
 
 
 @dataclass(slots=True)
@@ -45,6 +46,22 @@ class Contained:
         return None if name is None else "#" + name
 
 
+class _Nameless:
+    """Names for a walk over nothing; asking it for one is a fault."""
+
+    def show_id(self, type: str, real: str) -> str:
+        raise LookupError
+
+    def show_uri(self, uri: str) -> str:
+        raise LookupError
+
+    def show_identifier(self, system: str | None, value: str) -> tuple[str, str]:
+        raise LookupError
+
+    def show_document_identifier(self, value: str) -> tuple[str, str]:
+        raise LookupError
+
+
 @dataclass(slots=True)
 class Scope:
     """The context of one reveal; made anew for each resource that is answered.
@@ -72,6 +89,18 @@ class Scope:
 
     def __post_init__(self) -> None:
         self.base = self.base or self.bases.main
+
+    @classmethod
+    def nowhere(cls) -> Scope:
+        """A scope in which nothing is named or referred to."""
+        return cls(
+            namer=_Nameless(),
+            bases=Bases("http://localhost"),
+            public="",
+            today=date.min,
+            shows=lambda type: False,
+            pseudonym=lambda type: True,
+        )
 
     def identity(self, reference: Reference) -> str:
         """The absolute URL that names a thing, aliases of the upstream made its own base."""
@@ -121,6 +150,8 @@ class Scope:
         for fates in reversed(self.frames):
             if identity in fates:
                 fate = fates[identity]
+                if fate == AS_STORED:
+                    return reference.text, identity
                 return fate, identity if fate is not None else ""
         return self._refer_outside(reference, identity, declared), ""
 
@@ -134,6 +165,8 @@ class Scope:
         for type in (reference.type, declared):
             if type and not (isinstance(type, str) and self.shows(type)):
                 return None
+        if reference.type in RESOURCES and not self.pseudonym(reference.type):
+            return reference.text
         return self.namer.show_uri(identity) if identity else None
 
     def show_canonical(self, text: str) -> str | None:

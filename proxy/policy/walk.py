@@ -63,6 +63,7 @@ class Compiler:
         self.shown = shown
         self.extensions = Extensions(policy, self)
         self.bundles = BundleWalk(self)
+        self.nowhere = Scope.nowhere()
         self._tree = tree
         self._walkers: dict[tuple[object, ...], Walker] = {}
         self._predicates: dict[str, Predicate] = {}
@@ -279,24 +280,26 @@ class Compiler:
         for prop in properties(site.type).values():
             self._add_steps(site, prop, steps, restore)
         if site.type in RESOURCES:
-            for name in ("id", "meta", "contained"):
+            for name in ("meta", "contained"):
                 steps.pop(name, None)
-        else:
-            steps.pop("id", None)
+        steps.pop("id", None)
+        steps.pop("_id", None)
         if site.type == "Bundle":
             for name in ("entry", "total", "signature", "_total"):
                 steps.pop(name, None)
             steps["link"] = self.bundles.links
-        opened = bool(steps)
-        restore += [r for r in restorers(site.type, self, site) if opened or site.decision.shown]
+        # A removed element appears only if something in it is opened and there.
+        opened = site.decision.method.name == "remove"
+        if steps or not opened:
+            restore += restorers(site.type, self, site)
         hooks = ages.hooks(site.type, self.policy)
         if is_quantity(site.type):
             hooks += complexes.quantity_codes(site, self.policy)
         for element, stem in DEPENDENT.get(site.type, ()):
             hooks.append(complexes.dependent(element, stem))
         if site.type == "Reference":
-            return complexes.reference(self._loop(steps, [], hooks), self.shown, site)
-        walk = self._loop(steps, restore, hooks)
+            return complexes.reference(self._loop(steps, [], hooks, False), self, site)
+        walk = self._loop(steps, restore, hooks, opened)
         if site.type == "Coding" and site.decision.mode.kind == "keep":
             return complexes.coding(walk, self, site)
         return walk
@@ -367,6 +370,7 @@ class Compiler:
         steps: dict[str, Step | type],
         restore: list[Restore],
         hooks: list[complexes.Hook],
+        opened: bool,
     ) -> Walker:
         get = steps.get
         withholds = self.extensions.withholds
@@ -394,6 +398,8 @@ class Compiler:
                     step(obj, key, value, scope, out)
             for hook in hooks:
                 hook(obj, out, scope)
+            if opened and not out:
+                return None
             for put_back in restore:
                 put_back(obj, out, scope)
             return out or None
