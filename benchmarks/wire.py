@@ -74,10 +74,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def process(*command: str) -> Iterator[None]:
-    """A Python process for the time of the block."""
+def process(*command: str, log: Path) -> Iterator[None]:
+    """A Python process for the time of the block; what it prints goes to ``log``."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ECR_PROXY_")}
-    running = subprocess.Popen([sys.executable, *command], env=environment)
+    with log.open("wb") as output:
+        running = subprocess.Popen(
+            [sys.executable, *command], env=environment, stdout=output, stderr=output
+        )
     try:
         yield
     finally:
@@ -205,8 +208,16 @@ def measure(rounds: int) -> list[Goal]:
         )
         namer = Namers(KeyRing.load(keys)).of(PROJECT, POLICY)
         with (
-            process("-m", "benchmarks.static_upstream", str(upstream), str(held)),
-            process("-m", "proxy", "serve", "--config", str(configuration)),
+            process(
+                "-m",
+                "benchmarks.static_upstream",
+                str(upstream),
+                str(held),
+                log=folder / "upstream.log",
+            ),
+            process(
+                "-m", "proxy", "serve", "--config", str(configuration), log=folder / "proxy.log"
+            ),
         ):
             return asyncio.run(
                 compare(

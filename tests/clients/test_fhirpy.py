@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -59,7 +60,8 @@ def test_a_refusal_is_an_operation_outcome(client: Any, trial: Trial) -> None:
     """A search that could probe hidden names is refused in a way that the client understands."""
     search = client.resources("Patient").search(family="Okonkwo")
     if trial.restricted:
-        with pytest.raises(needed("fhirpy.base.exceptions").OperationOutcome):
+        with pytest.raises(needed("fhirpy.base.exceptions").ForbiddenError) as refused:
             search.fetch()
+        assert json.loads(str(refused.value))["resourceType"] == "OperationOutcome"
     else:
         assert isinstance(search.fetch(), list)
