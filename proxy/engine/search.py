@@ -202,13 +202,13 @@ def _fill(context: Context, place: Place) -> Filling:
 
 def _start(rows: list[Row], cursor: Cursor) -> int:
     """Where the page begins among the rows of the upstream's page: at the row that was next, else
-    after the one before it; if both were deleted meanwhile, where the next one stood."""
+    after the one before it; if both were deleted meanwhile, where their follower moved up to."""
     keys = [row.key for row in rows]
     if cursor.row in keys:
         return keys.index(cursor.row)
     if cursor.before in keys:
         return keys.index(cursor.before) + 1
-    return cursor.offset
+    return max(cursor.offset - 1, 0)
 
 
 def _judge(context: Context, plan: Plan, row: Row) -> bytes | None:
