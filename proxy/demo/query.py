@@ -49,7 +49,8 @@ def run(store: Store, type: str, pairs: Pairs, base: str) -> list[Version]:
     ``_sort`` says. Raises :class:`Refused`."""
     found = list(store.of_type(type))
     for name, value in pairs:
-        # HAPI drops a criterion without a value; so everything matches.
+        # HAPI drops a criterion without a value (a string one only if it allows `:contains`), so
+        # that everything matches.
         if value and name.partition(":")[0] not in _OF_THE_RESULT:
             found = list(_narrow(store, type, found, name, value, base))
     for name, value in pairs:
