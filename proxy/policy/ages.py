@@ -114,8 +114,9 @@ class Ages:
             self._band_range(borders, shown, assume_years=True)
 
     def _band(self, obj: JsonObject, out: JsonObject, *, assume_years: bool) -> None:
-        stated = years(obj, assume_years=assume_years)
-        if "value" in out and stated is not None and stated >= self.border:
+        # Judged as shown: a rule may have made it less exact already.
+        stated = years({**obj, "value": out.get("value")}, assume_years=assume_years)
+        if stated is not None and stated >= self.border:
             band = band_quantity(out, self.oldest)
             out.clear()
             out.update(band if isinstance(band, dict) else {})

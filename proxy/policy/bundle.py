@@ -96,12 +96,16 @@ class BundleWalk:
             uuid = scope.namer.show_uri(identity)
             id = uuid.rpartition(":")[2]
             return Entry(index, source, resource, identity, base, uuid, id, identity, site)
-        made_up = f"{scope.url}#{index}"
+        made_up, main = f"{scope.url}#{index}", scope.bases.main
+        malformed = reference is not None
         if not scope.pseudonym(type_name):
             real = id if isinstance(id, str) else None
-            return Entry(index, source, resource, "", scope.bases.main, None, real, made_up, site)
-        uuid = scope.namer.show_uri(made_up).rpartition(":")[2]
-        return Entry(index, source, resource, "", scope.bases.main, None, uuid, made_up, site)
+            stored = text if isinstance(text, str) else None
+            return Entry(index, source, resource, "", main, stored, real, made_up, site)
+        shown_url = scope.namer.show_uri(made_up)
+        uuid = shown_url.rpartition(":")[2]
+        full_url = shown_url if malformed else None
+        return Entry(index, source, resource, "", main, full_url, uuid, made_up, site)
 
     def _routable(self, reference: Reference, type_name: str, scope: Scope) -> bool:
         return bool(
@@ -145,24 +149,19 @@ class BundleWalk:
             out["search"] = {"mode": search["mode"]}
         if isinstance(request, dict) and isinstance(request.get("method"), str):
             url = self._request_url(request.get("url"), entry, scope)
-            if url is not None:
-                out["request"] = {"method": request["method"], "url": url}
+            out["request"] = {"method": request["method"], "url": url}
         response = entry.source.get("response")
         if isinstance(response, dict) and isinstance(response.get("status"), str):
             out["response"] = {"status": response["status"]}
         return out
 
-    def _request_url(self, text: Json, entry: Entry, scope: Scope) -> str | None:
-        if not isinstance(text, str):
-            return None
-        if text in RESOURCES:
-            return text
+    def _request_url(self, text: Json, entry: Entry, scope: Scope) -> str:
+        """``Type`` or ``Type/id``; what is neither becomes the type of the entry (bdl-3)."""
         reference = parse_reference(text, scope.bases.main)
-        if not reference.type or reference.base not in scope.bases:
-            return reference.type if reference.type in RESOURCES else None
-        if reference.type not in RESOURCES or not scope.shows(reference.type):
-            return None
-        return f"{reference.type}/{scope.show_id(reference.type, reference.id)}"
+        type_name, ours = reference.type, reference.base in scope.bases
+        if reference.id and ours and type_name in RESOURCES and scope.shows(type_name):
+            return f"{type_name}/{scope.show_id(type_name, reference.id)}"
+        return str(text) if text in RESOURCES else str(entry.site.type if entry.site else "")
 
     def _lost(
         self,
@@ -171,21 +170,23 @@ class BundleWalk:
         met: dict[int, set[str]],
         scope: Scope,
     ) -> set[int]:
-        """Entries that the document's Composition reaches in the source and no longer as shown."""
+        """Entries that the document's Composition reaches as stored and no longer as shown."""
         by_identity = {e.identity: e.position for e in reversed(entries) if e.identity}
         first = entries[0].position
-        reached = _reach(first, {i: {by_identity[m] for m in met[i]} for i in met})
-        unreached = set(shown) - reached
-        if not unreached:
+        now = {i: {by_identity[m] for m in met[i]} for i in met}
+        reached = _reach(first, now)
+        if reached >= set(shown):
             return set()
-        edges: dict[int, set[int]] = {}
+        stored: dict[int, set[int]] = {}
         for entry in entries:
-            edges[entry.position] = {
+            stored[entry.position] = {
                 found
                 for text in _texts(entry.resource)
                 if (found := by_identity.get(scope.name_of(text, entry.base))) is not None
             }
-        return unreached & _reach(first, edges)
+        lost = _reach(first, stored) - reached
+        lost |= _reach(first, _both_ways(stored)) - _reach(first, _both_ways(now))
+        return lost & set(shown)
 
     def links(self, obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
         """Bundle.link: only what names a resource or a type of the upstream."""
@@ -208,6 +209,16 @@ class BundleWalk:
             shown.append({"relation": relation, "url": url})
         if shown:
             out[key] = shown
+
+
+def _both_ways(edges: dict[int, set[int]]) -> dict[int, set[int]]:
+    """Links forward and backward: a document may hold what refers to its entries (R4,
+    documents.html#content)."""
+    both = {start: set(ends) for start, ends in edges.items()}
+    for start, ends in edges.items():
+        for end in ends:
+            both.setdefault(end, set()).add(start)
+    return both
 
 
 def _reach(first: int, edges: dict[int, set[int]]) -> set[int]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.fhir.codec import Json, JsonObject
-from proxy.fhir.structure import Property
+from proxy.fhir.structure import Property, is_quantity
 from proxy.lenses import method as lens_method
 from proxy.lenses.context import masked
 from proxy.lenses.narrative import masked_narrative
@@ -114,6 +114,7 @@ def _transformed(compiler: Compiler, inner: Site, code: str, walk: Walker | None
     transform = lens_method(method.name).bind(dict(method.params), code)
     extensions = compiler.extensions
     instead = masked_item(compiler, inner.type)
+    hooks = quantity_codes(compiler.policy) if is_quantity(inner.type) else []
 
     def show(value: Json, scope: Scope) -> Json | None:
         if value is None:
@@ -130,6 +131,8 @@ def _transformed(compiler: Compiler, inner: Site, code: str, walk: Walker | None
         if shown is None:
             return {**_masked_object(), **opened}
         if isinstance(shown, dict):
+            for hook in hooks:
+                hook(value, shown, scope)
             return {**opened, **shown} or None
         return shown
 
@@ -197,10 +200,10 @@ def coding(walk: Walker, compiler: Compiler, site: Site) -> Walker:
     return show
 
 
-def quantity_codes(site: Site, policy: Policy) -> list[Hook]:
+def quantity_codes(policy: Policy) -> list[Hook]:
     """The code of a Quantity shows if its system is listed (qty-3: a code needs a system)."""
     line = policy.datatypes.get("Quantity.code")
-    if site.decision.mode.kind != "keep" or (line is not None and line.method.name == "keep"):
+    if line is not None and line.method.name == "keep":
         return []
     prefixes = policy.codes
 

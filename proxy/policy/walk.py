@@ -293,8 +293,8 @@ class Compiler:
         if steps or not opened:
             restore += restorers(site.type, self, site)
         hooks = ages.hooks(site.type, self.policy)
-        if is_quantity(site.type):
-            hooks += complexes.quantity_codes(site, self.policy)
+        if is_quantity(site.type) and site.decision.mode.kind == "keep":
+            hooks += complexes.quantity_codes(self.policy)
         for element, stem in DEPENDENT.get(site.type, ()):
             hooks.append(complexes.dependent(element, stem))
         if site.type == "Reference":
