@@ -6,6 +6,7 @@ of it at once. Nothing turns a protection off.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -39,6 +40,7 @@ from proxy.shell.credential import (
     CredentialError,
     SecretFile,
 )
+from proxy.shell.discovery import keep_discovering
 from proxy.shell.drive import Offload
 from proxy.shell.handler import Front
 from proxy.shell.identity import Authenticator
@@ -163,6 +165,12 @@ async def _open(settings: Settings, parts: Parts, stack: AsyncExitStack) -> Fron
     )
     authenticator = Authenticator(settings.auth, settings.roles, session)
     stack.push_async_callback(authenticator.close)
+    starter = Starter(parts.gateway, exchange)
+    if _discoverable(settings):
+        task = asyncio.create_task(
+            keep_discovering(session, settings.auth.issuer, starter.tell_issuer)
+        )
+        stack.push_async_callback(_cancel, task)
     upstream = await stack.enter_async_context(
         connect(
             settings.upstream.url,
@@ -177,7 +185,7 @@ async def _open(settings: Settings, parts: Parts, stack: AsyncExitStack) -> Fron
         path=urlsplit(settings.server.public_url).path.rstrip("/"),
         body_limit=settings.limits.body,
         exchange_seconds=settings.upstream.timeout,
-        start=Starter(parts.gateway, exchange),
+        start=starter,
         authenticate=authenticator.authenticate,
         upstream=upstream,
         audit=audit,
@@ -186,6 +194,18 @@ async def _open(settings: Settings, parts: Parts, stack: AsyncExitStack) -> Fron
         ready=lambda: audit.ready and not upstream.breaker.open,
         origins=frozenset(settings.server.origins),
     )
+
+
+def _discoverable(settings: Settings) -> bool:
+    """Whether the issuer is asked for its metadata: only where its keys are fetched, too, since
+    that is the transport which was judged."""
+    issuer, keys = urlsplit(settings.auth.issuer), urlsplit(settings.auth.jwks_url)
+    return bool(issuer.netloc) and (issuer.scheme, issuer.netloc) == (keys.scheme, keys.netloc)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _credential(

@@ -61,6 +61,11 @@ class Starter:
                 self._learned = call.now
         return (yield from self._exchange(call, self._gateway))
 
+    def tell_issuer(self, members: Mapping[str, object]) -> None:
+        """Members of the SMART configuration that the issuer's metadata gave."""
+        smart = {**members, **self._gateway.smart}  # what is configured comes first
+        self._gateway = replace(self._gateway, smart=smart)
+
     def _wants(self, call: Call) -> bool:
         if call.caller is None or not call.target.startswith("/metadata"):
             return False
