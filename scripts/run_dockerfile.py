@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -143,6 +144,13 @@ def execute(stage: Stage, image: Image, stages: dict[str, Image]) -> None:
                 raise SystemExit(f"line {step.line}: {other} is not known to this script")
 
 
+def free_port() -> str:
+    """A port that nothing listens on; the image's own may be in use on this machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
 def command(stage: Stage, instruction: str) -> list[str]:
     steps = stage.named(instruction)
     return steps[-1].words if steps else []
@@ -150,7 +158,7 @@ def command(stage: Stage, instruction: str) -> list[str]:
 
 def start(stage: Stage, image: Image) -> None:
     """Start the image's command, wait for its health check, end it by SIGTERM."""
-    variables = image.variables()
+    variables = image.variables() | {"ECR_PROXY_SERVER_PORT": free_port()}
     folder = image.place("")
     configuration = image.place("/etc/ecr-proxy/config.toml")
     shutil.copy2(REPOSITORY / "config.example.toml", configuration)
