@@ -8,13 +8,14 @@ import click
 
 from proxy.policy.mistakes import offer
 
-SHIPPED = Path(__file__).resolve().parent.parent.parent / "policies"
+PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def directory() -> Path:
-    """``./policies`` if it is there, else the shipped policies."""
-    here = Path("policies")
-    return here if here.is_dir() else SHIPPED
+    """``./policies`` if it is there, else the shipped ones: beside the package in a checkout,
+    inside it in a wheel."""
+    places = (Path("policies"), PACKAGE.parent / "policies", PACKAGE / "policies")
+    return next((place for place in places if place.is_dir()), places[0])
 
 
 def find_policy(name: str) -> Path:

@@ -17,9 +17,11 @@ from __future__ import annotations
 import hmac
 import re
 from functools import lru_cache
+from threading import Lock
 from typing import Final
 from uuid import UUID
 
+from cachetools import TTLCache
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from proxy.lenses.ciphers import Ff1Ids, Siv, pack_id, unpack_id
@@ -34,6 +36,7 @@ _URN = re.compile(r"urn:(?:uuid|oid):", re.IGNORECASE)
 _SOURCE = re.compile(r"([:|])")  # after the length of an identifier's value
 _SHORT: Final = 40  # the longest id whose AES-SIV form has at most 64 characters
 _CACHED: Final = 8192  # ids remembered per direction
+_REMEMBERED: Final = 3600.0  # seconds a namer and its caches live
 _LONGEST: Final = 512  # characters; longer texts are not remembered
 
 
@@ -148,18 +151,23 @@ def document_spellings(canonical: str) -> tuple[str, ...]:
 
 class Namers:
     """The :class:`Namer` of each project and policy of a key ring; as many as are in use, at most
-    32 (a token names the project, so their number is bounded by the issuer, not by us)."""
+    32 (a token names the project, so their number is bounded by the issuer, not by us).
+
+    A namer, and with it the ids that it remembers, is forgotten after an hour."""
 
     def __init__(self, ring: KeyRing) -> None:
         self._ring = ring
-        self._namers = lru_cache(32)(self._make)
+        self._namers: TTLCache[tuple[str, str], Namer] = TTLCache(32, _REMEMBERED)
+        self._lock = Lock()  # long steps run in threads
 
     def of(self, project: str, policy: str) -> Namer:
         """Raises Forbidden if ``project`` is empty."""
-        return self._namers(project, policy)
-
-    def _make(self, project: str, policy: str) -> Namer:
-        return Namer(self._ring.project(project, policy))
+        with self._lock:
+            found = self._namers.get((project, policy))
+            if found is None:
+                found = Namer(self._ring.project(project, policy))
+                self._namers[project, policy] = found
+            return found
 
 
 class _Ciphers:
