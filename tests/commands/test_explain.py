@@ -1,0 +1,107 @@
+"""``ecr-proxy explain`` says which rule, lens and verdict hold, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxy.__main__ import main
+from tests.conftest import REPOSITORY
+from tests.policy.test_verdicts import table_of
+from tests.views import find_view
+
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+
+
+def explain(capsys: Output, *arguments: str) -> str:
+    """What the command prints; it must succeed."""
+    assert main(["explain", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_a_policy_alone_lists_its_types(capsys: Output) -> None:
+    """Each type shown, its ids, how many parameters, which requests."""
+    lines = explain(capsys, "researcher-deidentified").splitlines()
+    assert "45 CFR 164.514(b)(2)" in lines[1]
+    (patient,) = [line for line in lines if line.split()[:1] == ["Patient"]]
+    assert "pseudonymous ids" in patient
+    assert patient.endswith("read, search")
+    (library,) = [line for line in lines if line.split()[:1] == ["Library"]]
+    assert "real ids" in library
+    assert not [line for line in lines if "Binary" in line]
+
+
+@pytest.mark.parametrize("policy", ["researcher-limited", "researcher-deidentified"])
+def test_a_type_lists_every_element_and_parameter(policy: str, capsys: Output) -> None:
+    """Elements with their lens, parameters with their verdict: as the view and its table say."""
+    text = explain(capsys, policy, "Patient")
+    elements, parameters = text.split("\nsearch parameters\n")
+    for path in ("Patient.birthDate", "Patient.communication.language", "Patient.name"):
+        (line,) = [x for x in elements.splitlines() if x.split()[:1] == [path]]
+        assert line.split()[1] == find_view(policy).lens(path).kind + ":"
+    shown = {line.split()[0]: line.split()[1].rstrip(",") for line in parameters.splitlines()}
+    assert shown == {c: v.kind for c, v in table_of(policy).parameters("Patient").items()}
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("Patient.address.state", ["coarse", "state", "case-report.toml:", "address-state"]),
+        ("Patient.address", ["hidden", "Patient.address.city", "postalCode"]),
+        ("Organization.name", ["hidden", "where its predicate selects: keep"]),
+        ("Patient.photo", ["hidden", "path Patient.photo", "case-report.toml:"]),
+        ("Observation.value[x]", ["Observation.value[x]", "hidden"]),
+        ("Patient?birthdate", ["refuse", "less exactly", "researcher-deidentified.toml:"]),
+        ("Patient?birthdate=ge2018", ["Patient?birthdate: refuse"]),
+        ("Patient?family", ["refuse", "reads Patient.name.family: hidden"]),
+        ("Observation?code:not", ["allow, codes", "by its code system"]),
+        ("Observation?subject", ["translate, reference", "takes ids of", "Patient"]),
+        ("Patient?_count", ["allow, result"]),
+        ("Patient?_sort", ["refuse", "storage"]),
+        ("Patient?famly", ["refuse", "not known"]),
+        ("Observation?subject:Patient.name", ["refuse", "Chained"]),
+    ],
+)
+def test_one_element_or_parameter(target: str, expected: list[str], capsys: Output) -> None:
+    """The lens with its line; the verdict with all that is read."""
+    text = explain(capsys, "researcher-deidentified", target)
+    for part in expected:
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nobody"], "there is no policy nobody"),
+        (["investigatr"], "write investigator"),
+        (["investigator", "Patien"], "write Patient"),
+        (["investigator", "Patien?x"], "write Patient"),
+        (["investigator", "Patient.nme"], "Patient has no element nme; write name"),
+        (["investigator", "Patient.name.famly"], "Patient.name has no element famly"),
+        (["investigator", "Patien.name"], "write Patient"),
+        (["investigator", "Patient?a b"], "name of a search parameter"),
+        (["investigator", "Patient?"], ""),
+    ],
+)
+def test_what_is_misspelt_is_one_clear_line(
+    arguments: list[str], said: str, capsys: Output
+) -> None:
+    """No traceback; the nearest name is offered."""
+    assert main(["explain", *arguments]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith("Error: ")
+    assert said in captured.err
+
+
+def test_a_policy_with_mistakes_is_not_explained(tmp_path: Path, capsys: Output) -> None:
+    """All its mistakes are printed instead."""
+    file = tmp_path / "bad.toml"
+    file.write_text('[elements]\n"Patiant" = "keep"\n')
+    assert main(["explain", str(file)]) == 1
+    assert "bad.toml:2" in capsys.readouterr().err
