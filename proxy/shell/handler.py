@@ -34,7 +34,7 @@ from proxy.shell.cors import allow_origin, is_preflight
 from proxy.shell.drive import Offload, Send, drive
 from proxy.shell.keys import FRONT, TRACE, Trace
 from proxy.shell.request import check_headers, make_call, read_body, read_target, split
-from proxy.shell.response import Response, make_response
+from proxy.shell.response import FHIR_JSON, Response, make_response
 from proxy.shell.upstream import Upstream
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,12 @@ async def converse(front: Front, trace: Trace, request: web.Request, target: str
         if not reply.body and reply.status != HTTPStatus.NOT_MODIFIED:
             raise InternalError  # an answer that says nothing is a fault, not an empty result
         response = make_response(
-            reply.status, reply.body, trace.request_id, added=reply.headers, extra=trace.headers
+            reply.status,
+            reply.body,
+            trace.request_id,
+            added=reply.headers,
+            extra=trace.headers,
+            content_type=_media_type(reply),
         )
     except asyncio.CancelledError:
         with suppress(AuditUnavailable):
@@ -125,6 +130,12 @@ async def converse(front: Front, trace: Trace, request: web.Request, target: str
         raise
     record(reply.status, issue_code(reply))
     return response
+
+
+def _media_type(reply: Reply) -> str:
+    """All is FHIR but the SMART configuration (SMART App Launch 2.2, conformance.html)."""
+    smart = reply.status == HTTPStatus.OK and reply.facts.interaction == "smart-configuration"
+    return "application/json" if smart else FHIR_JSON
 
 
 def issue_code(reply: Reply) -> str:
