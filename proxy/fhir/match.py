@@ -21,7 +21,7 @@ from proxy.fhir.fhirpath import predicate
 from proxy.fhir.fhirpath_values import decimal
 from proxy.fhir.match_paths import NotUnderstood, Track, boolean_paths, compile_tracks
 from proxy.fhir.r4 import SearchParameter
-from proxy.fhir.reference import parse_reference
+from proxy.fhir.reference import normalise_base, parse_reference
 from proxy.fhir.search import split
 from proxy.fhir.structure import RESOURCES
 
@@ -117,6 +117,7 @@ def matcher(
     ``oldest``: the oldest age that is shown exactly, where resources are judged as a view shows
     them; the value that stands for all above it then matches no search.
     """
+    base_url = normalise_base(base_url) if base_url else ""
     look = walk if oldest is None else _walk_below(oldest + 1)
     compiled = _compile(parameter, base_type)
     if compiled is _UNKNOWN:

@@ -123,11 +123,13 @@ def _verdict(view: Shown, base: str, parameter: SearchParameter, modifier: str) 
         return _refuse(f"The parameter {code} reads {hidden[0].path}, which your role does not "
                        "see.", reads)  # fmt: skip
     withheld = may_be_withheld(view, parameter, base)
+    aged = view.policy.ages is not None and not view.passes(base)
     if modifier == "missing":
-        return _missing(code, reads, withheld)
+        # The birth date of the oldest is not shown.
+        return _missing(code, reads, withheld or (aged and parameter.type == "date"))
     if any(r.kind == "pseudonym" or r.code == "Reference" for r in reads):
         return _pseudonym(view, base, parameter, modifier, reads, withheld)
-    return _compare(view, parameter, modifier, reads, withheld)
+    return _compare(view, parameter, modifier, reads, withheld, aged)
 
 
 def _missing(code: str, reads: tuple[Read, ...], withheld: bool) -> Verdict:
@@ -179,6 +181,7 @@ def _compare(
     modifier: str,
     reads: tuple[Read, ...],
     withheld: bool,
+    aged: bool,
 ) -> Verdict:
     code = parameter.code
     coarse = [r for r in reads if r.kind == "coarse" and not r.presence]
@@ -186,9 +189,9 @@ def _compare(
         return _refuse(f"The parameter {code} reads {coarse[0].path}, which your role sees less "
                        "exactly; searching such values is not offered yet.", reads)  # fmt: skip
     by_system = any(r.by_system for r in reads)
-    aged = view.policy.ages is not None and parameter.type in ("quantity", "date", "composite")
     # A value in the group of the oldest is shown as their border and must match no search.
-    always = withheld or bool(coarse) or (aged and not view.passes(reads[0].path.split(".")[0]))
+    aged = aged and parameter.type in ("quantity", "date", "composite")
+    always = withheld or bool(coarse) or aged
     if modifier == "not" and (withheld or coarse):
         return _refuse(f"The parameter {code} is not offered with this modifier, since not all of "
                        "what it reads is always shown.", reads)  # fmt: skip

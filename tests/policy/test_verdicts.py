@@ -365,6 +365,15 @@ def test_values_of_the_oldest_are_judged() -> None:
     assert ask(make_view({"Condition": "keep"}), "Condition", "onset-age").judge == "never"
 
 
+def test_the_birth_date_of_the_oldest_is_not_shown() -> None:
+    """Where it is kept for the others, it is judged, and its absence cannot be asked."""
+    aged = make_view({"Patient": "keep"}, {"date": "keep"}, ages=89)
+    assert ask(aged, "Patient", "birthdate").judge == "always"
+    assert ask(aged, "Patient", "birthdate", "missing").kind == "refuse"
+    plain = make_view({"Patient": "keep"}, {"date": "keep"})
+    assert ask(plain, "Patient", "birthdate", "missing").kind == "allow"
+
+
 def test_presence_counts_where_only_presence_is_read() -> None:
     """`deceased` reads whether there is a date, which a year shows too; hidden it is refused."""
     year = Method("generalize", (("to", "year"),))
