@@ -103,7 +103,7 @@ async def test_r_na_2_attachments_go(role: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("role", RESTRICTED)
 async def test_r_na_2_media_is_refused(role: str, tmp_path: Path) -> None:
     """R-NA-2: Media, whose content is an attachment, is not offered; no upstream call."""
-    media = {"resourceType": "Media", "id": "media-1", "content": {"title": MARKER}}
+    media: Any = {"resourceType": "Media", "id": "media-1", "content": {"title": MARKER}}
     async with stored(media) as log, product(tmp_path) as running:
         answer = await running.get(role, f"/Media/{running.shown(role, 'Media', 'media-1')}")
         assert answer.status == 403
@@ -117,7 +117,7 @@ async def test_r_na_2_media_is_refused(role: str, tmp_path: Path) -> None:
 async def test_r_na_3_binary_is_refused(role: str, accept: str, tmp_path: Path) -> None:
     """R-NA-3: no byte of a Binary, whatever is accepted; no upstream call."""
     data = base64.b64encode(MARKER.encode()).decode()
-    binary = {"resourceType": "Binary", "id": "b1", "contentType": "text/plain", "data": data}
+    binary: Any = {"resourceType": "Binary", "id": "b1", "contentType": "text/plain", "data": data}
     async with stored(binary) as log, product(tmp_path) as running:
         for real in ("b1", running.shown(role, "Binary", "b1")):
             answer = await running.get(role, f"/Binary/{real}", headers={"Accept": accept})
@@ -140,7 +140,7 @@ async def test_r_na_4_full_role_gets_narrative_that_cannot_run(tmp_path: Path) -
 @pytest.mark.parametrize("role", RESTRICTED)
 async def test_r_na_6_questionnaire_answers_are_refused(role: str, tmp_path: Path) -> None:
     """R-NA-6: the type is not offered, as an entry it goes; no upstream call for a read."""
-    answers = {
+    answers: Any = {
         "resourceType": "QuestionnaireResponse",
         "id": "answers-1",
         "status": "completed",

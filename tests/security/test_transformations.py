@@ -311,7 +311,7 @@ async def test_r_tc_8_bundles_are_transformed_as_a_whole(role: str, tmp_path: Pa
     full["section"][0]["author"] = [{"display": MARKER}]
     full["extension"] = [extension("http://example.org/versionNumber", valueString=MARKER)]
     inner = document(full, *members())
-    message = {
+    message: Any = {
         "resourceType": "Bundle",
         "id": "message-1",
         "type": "message",
