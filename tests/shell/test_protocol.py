@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from pathlib import Path
 
 import pytest
 
+from proxy.shell import protocol, request
 from tests.shell.support import MARKER, TOKEN, assert_outcome, gateway, parts, talk
 
 M = MARKER.encode()
@@ -192,3 +195,30 @@ async def test_half_sent_body_is_an_error(tmp_path: Path) -> None:
         await talk(running.port, HEAD + b"Content-Length: 100\r\n\r\nabc", seconds=0.3)
     assert running.seen == []
     assert [event["outcomeDesc"] for event in running.events()] == ["cancelled"]
+
+
+async def test_headers_that_do_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that drips its headers is closed after the time of an idle connection."""
+    monkeypatch.setitem(protocol.HANDLER_ARGS, "keepalive_timeout", 0.3)
+    async with gateway(tmp_path) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        begun = time.monotonic()
+        for letter in b"GET /fhir HTTP/1.1\r\nHost: x\r\nA: " + M * 10:
+            if reader.at_eof():
+                break
+            writer.write(bytes([letter]))
+            await asyncio.sleep(0.02)
+        assert await reader.read() == b""
+        assert time.monotonic() - begun < 2
+        writer.close()
+
+
+async def test_body_that_does_not_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that stops in the middle is 408 after its time, and the connection ends."""
+    monkeypatch.setattr(request, "BODY_SECONDS", 0.2)
+    async with gateway(tmp_path) as running:
+        said = await talk(running.port, HEAD + b"Content-Length: 100\r\n\r\nabc")
+    status, headers, body = parts(said)
+    assert status == 408
+    assert_outcome(status, headers, body, "timeout")
+    assert running.seen == []
