@@ -12,6 +12,7 @@ from proxy.engine.dates import at_day_precision, is_coarse
 from proxy.engine.question import Question, Sent
 from proxy.errors import Forbidden, NotSupported
 from proxy.fhir import registry
+from proxy.fhir.reference import Bases
 from proxy.fhir.search import Parameter, parameter, split
 from proxy.policy.verdicts import VerdictTable
 
@@ -51,7 +52,8 @@ def _send_plain(question: Question) -> Sent:
     if defined.type == "date" and is_coarse(p) and _has_prefix(p):
         return Sent(at_day_precision(p))
     if defined.type == "reference":
-        return Sent(question.ask(tuple(question.relative(value) for value in p.alternatives)))
+        servers = Bases(question.context.base), question.context.gateway.bases
+        return Sent(question.ask(tuple(question.relative(v, *servers) for v in p.alternatives)))
     return Sent(question.as_written())
 
 

@@ -13,6 +13,7 @@ from proxy.fhir.codec import JsonObject
 from proxy.fhir.match import matcher
 from proxy.fhir.match_elements import fold
 from proxy.fhir.r4 import SearchParameter
+from proxy.fhir.reference import Bases
 from proxy.fhir.search import Parameter, unescape
 from proxy.policy.verdicts import Verdict
 
@@ -68,9 +69,10 @@ class Question:
                 if not any(character.isalnum() for character in fold(unescape(value))):
                     raise BadValue("A search text must have a letter or digit.")
 
-    def relative(self, value: str) -> str:
-        """A reference to this server or the upstream as the upstream stores it: relative."""
-        for base in (self.context.base, self.context.gateway.bases.main):
-            if value.startswith(base + "/"):
-                return value[len(base) + 1 :]
+    def relative(self, value: str, *servers: Bases) -> str:
+        """A reference to one of the servers as the upstream stores it: relative."""
+        for bases in servers:
+            below = bases.below(value)
+            if below is not None and below.query is None and below.fragment is None:
+                return below.path
         return value

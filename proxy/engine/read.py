@@ -10,7 +10,7 @@ from proxy.engine.messages import Answer, Ask, Pairs, Reply
 from proxy.engine.projection import PARAMETERS, Projection, parse_projection
 from proxy.engine.reveal import show
 from proxy.engine.subjects import patients_of
-from proxy.errors import BadValue, Deleted, NotFound, NotSupported, ProxyError
+from proxy.errors import BadValue, Deleted, NotFound, NotSupported, ProxyError, UpstreamBroken
 from proxy.fhir.interaction import Interaction
 from proxy.fhir.search import Parameter
 from proxy.policy.controls import IGNORED
@@ -39,6 +39,8 @@ def vread(
     path = f"{interaction.type}/{interaction.id}/_history/{interaction.version}"
     answer = yield from ask_one(Ask(path=path))
     body, resource = read_resource(answer, interaction.type, interaction.id)
+    if resource.version not in ("", interaction.version):
+        raise UpstreamBroken()
     return _reply(context, body, resource, answer, projection)
 
 

@@ -19,6 +19,7 @@ from proxy.engine.shown_values import (
     decode_reference,
 )
 from proxy.errors import BadValue
+from proxy.fhir.reference import Bases
 from proxy.policy.verdicts import choose_tokens
 
 Decode = Callable[[Question, str], list[Named]]
@@ -64,7 +65,8 @@ def _send_plain(question: Question) -> Sent:
         if defined.type == "date" and is_coarse(p):
             form, judged = at_day_precision(p), True
         elif defined.type == "reference":
-            form = question.ask(tuple(question.relative(value) for value in p.alternatives))
+            here = Bases(question.context.base)
+            form = question.ask(tuple(question.relative(value, here) for value in p.alternatives))
         elif _reads_zip5(question):
             _check_postal(question)
     conditions = (question.condition(p.alternatives),) if judged else ()

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.engine.messages import Answer, Ask, Call
@@ -89,6 +89,7 @@ REQUESTS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(ROLES), st.lists(REQUESTS, max_size=5))
 def test_a_batch_equals_its_entries(role: str, urls: list[str]) -> None:
     """R-BT-1: whatever is batched, each entry is answered as it is alone."""

@@ -43,6 +43,8 @@ def test_vread() -> None:
     )
     assert body_of(reply) == patient("p1")
     assert dict(reply.headers)["Content-Location"] == f"{PUBLIC}/Patient/p1/_history/3"
+    other = (Ask(path="Patient/p1/_history/2"), ok(patient("p1")))
+    assert converse(make_call(INV, "/Patient/p1/_history/2"), other).status == 502  # R-UM-3
     missing = (Ask(path="Patient/p1/_history/9"), Answer(404))
     assert converse(make_call(INV, "/Patient/p1/_history/9"), missing).status == 404
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.engine.paging import Cursor, Page, bind, seal, unseal
@@ -70,6 +70,7 @@ def test_expiry() -> None:
         unseal(token, KEY, BINDING, LATER + timedelta(seconds=1))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_judged(text: str) -> None:
     """What is no token of ours is not found, whatever it is."""
@@ -77,6 +78,7 @@ def test_any_text_is_judged(text: str) -> None:
         unseal(text, KEY, BINDING, NOW)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31), st.text(max_size=64), st.text(max_size=64),
        st.none() | st.integers(0, 2**31))
 def test_length_tells_nothing(offset: int, row: str, before: str, total: int | None) -> None:

@@ -105,6 +105,7 @@ ASKED = [
     (INV, "Patient", "_sort=_id", [("_sort", "_id")]),
     (INV, "Observation", f"patient={PUBLIC}/Patient/p1", [("patient", "Patient/p1")]),
     (INV, "Observation", f"patient={UPSTREAM}/Patient/p1", [("patient", "Patient/p1")]),
+    (INV, "Observation", "patient=https://EHR.example/r4/Patient/p1", [("patient", "Patient/p1")]),
     (INV, "Observation", "code:in=http://vs.example/x", [("code:in", "http://vs.example/x")]),
     # Local parameters stay here; one without effect is dropped.
     *[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.errors import (
@@ -150,6 +150,7 @@ def test_rows_are_disjoint() -> None:
                 assert any(pair != {"[type]", "[id]"} for pair in pairs)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["GET", "HEAD", "POST", "PUT"]), st.text())
 def test_any_target_is_judged(method: str, target: str) -> None:
     """R-RT-1: whatever the target, there is an interaction or one of our errors."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.fhir.reference import Bases, is_id, normalise_base, parse_reference, parse_url
@@ -171,6 +171,7 @@ def test_ids(text: str, legal: bool) -> None:
     assert is_id(text) is legal
 
 
+@settings(deadline=None)
 @given(st.text() | st.from_regex(r"https?://[ -~]*", fullmatch=True))
 def test_any_text_is_read(text: str) -> None:
     """No text raises; a normalised URL is its own normal form; an identity names itself."""
