@@ -64,6 +64,7 @@ class Image:
         }
         found = {
             **passed,
+            "PIP_QUIET": "1",
             "PATH": f"{self.python}/bin:/usr/bin:/bin",
             "HOME": str(self.kept.parent),
         }
