@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from proxy.fhir.codec import encode
+from proxy.fhir.codec import JsonObject, encode
 from proxy.fhir.reference import Bases
 from proxy.policy.compile import View
 from proxy.policy.scope import Scope
@@ -21,13 +21,24 @@ NOT_COMPARED = frozenset({"date", "x-request-id"})
 _TOKEN = re.compile(rb"([?&]_page=)([A-Za-z0-9_\-]+)")
 _UPDATED = re.compile(rb'"lastUpdated":"[^"]*"')
 
-_SEARCHSET_ID = re.compile(rb'^\{"resourceType":"Bundle","id":"[^"]*"')
+# What the upstream says anew each time or with each write, whatever it holds: ids of searches, and
+# versions, times and sources of storage.
+_ALWAYS_NEW = re.compile(
+    rb'^\{"resourceType":"Bundle","id":"[^"]*"|_getpages=[^&"\\]*'
+    rb'|"(?:lastUpdated|lastModified|versionId)":"[^"]*"|"source":"#[^"]*"'
+)
+# Hidden, deleted and never-existing ids cause the same calls; a search fetches on.
+_SAME_CALLS = frozenset({"read", "header"})
+REFUSALS = frozenset({400, 401, 403, 405, 406})
 TODAY = date(2026, 1, 31)  # V(D) is compared with itself: any day will do
+
+Put = Callable[[World, int], Awaitable[None]]
 
 
 @dataclass
 class Tally:
-    """Pairs that count, by kind of change and kind of request; refusals; what differed."""
+    """Pairs that count, by kind of change and kind of request; all replies, and the refusals among
+    them; pairs that are exempt; what differed."""
 
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     replies: int = 0
@@ -55,21 +66,24 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What one request gave in one world."""
+    """What one request gave in one world: to the client, and from the upstream, with what it was
+    asked."""
 
     responses: tuple[Response, ...]
     upstream: tuple[bytes, ...]
+    asked: tuple[str, ...]
 
 
 async def observe(rig: Rig, world: World, request: Request) -> Transcript:
     rig.diary.clear()
     responses = tuple([r async for r in request.run(rig, world)])
-    return Transcript(responses, tuple(_essence(s) for s in rig.diary))
+    asked = tuple(f"{s.method} {s.target}" for s in rig.diary)
+    return Transcript(responses, tuple(map(_essence, rig.diary)), asked)
 
 
 def _essence(seen: Seen) -> bytes:
-    """What the upstream said, but for the id and time that it gives every searchset anew."""
-    return b"%d %s" % (seen.status, _SEARCHSET_ID.sub(b"", seen.answer))
+    """What the upstream said, but for what it says anew each time."""
+    return b"%d %s" % (seen.status, _ALWAYS_NEW.sub(b"", seen.answer))
 
 
 def comparable(response: Response, *, updated: bool) -> tuple[object, ...]:
@@ -91,7 +105,7 @@ def is_exempt(response: Response) -> bool:
 async def compare(
     rig: Rig,
     all_worlds: Iterable[World],
-    put: Callable[[World, int], Awaitable[None]],
+    put: Put,
     *,
     requests: Sequence[Request] = REQUESTS,
     updated: bool = True,
@@ -103,13 +117,26 @@ async def compare(
     """
     tally = Tally()
     for world in all_worlds:
-        seen: list[list[Transcript]] = []
-        for side in (0, 1):
-            await put(world, side)
-            seen.append([await observe(rig, world, r) for r in requests])
-        for request, one, other in zip(requests, *seen, strict=True):
-            _judge(tally, world, request, one, other, updated)
+        await compare_one(rig, world, put, requests, tally, updated=updated)
     return tally
+
+
+async def compare_one(
+    rig: Rig,
+    world: World,
+    put: Put,
+    requests: Sequence[Request],
+    tally: Tally,
+    *,
+    updated: bool = True,
+) -> None:
+    """Run some requests in both sides of one world."""
+    seen: list[list[Transcript]] = []
+    for side in (0, 1):
+        await put(world, side)
+        seen.append([await observe(rig, world, r) for r in requests])
+    for request, one, other in zip(requests, *seen, strict=True):
+        _judge(tally, world, request, one, other, updated)
 
 
 def _judge(
@@ -125,11 +152,12 @@ def _judge(
     if any(map(is_exempt, replies)):
         tally.exempt += 1
         return
-    counts = one.upstream != other.upstream
-    if counts:
+    tally.replies += len(replies)
+    tally.refusals += sum(r.status in REFUSALS for r in replies)
+    if one.upstream != other.upstream:
         tally.counts[world.kind, request.kind] += 1
-        tally.replies += len(replies)
-        tally.refusals += sum(r.status in (400, 401, 403, 405, 406) for r in replies)
+    if request.kind in _SAME_CALLS and one.asked != other.asked:
+        tally.differences.append(f"{where}: {len(one.asked)} and {len(other.asked)} upstream calls")
     first, second = ([comparable(r, updated=updated) for r in t.responses] for t in (one, other))
     if first != second:
         tally.differences.append(f"{where}: {_difference(first, second)}")
@@ -151,20 +179,20 @@ def _difference(first: list[tuple[object, ...]], second: list[tuple[object, ...]
     return "nothing"
 
 
-def shown(view: View, rig: Rig, role: str, stored: Iterable[object]) -> list[bytes]:
+def show(view: View, rig: Rig, role: str, resource: JsonObject) -> JsonObject | None:
+    """A stored resource as the role is shown it; None if it is withheld."""
+    scope = Scope(
+        namer=rig.namer(role),
+        bases=Bases(rig.upstream, ["https://ehr.example.org/fhir"]),
+        public=PUBLIC,
+        today=TODAY,
+        shows=view.shows,
+        pseudonym=view.pseudonym,
+    )
+    return view.reveal(resource, scope)
+
+
+def show_all(view: View, rig: Rig, role: str, stored: Iterable[JsonObject]) -> list[bytes]:
     """V(D): what the view shows of the stored resources, in storage order."""
-    found = []
-    for resource in stored:
-        assert isinstance(resource, dict)
-        scope = Scope(
-            namer=rig.namer(role),
-            bases=Bases(rig.upstream, ["https://ehr.example.org/fhir"]),
-            public=PUBLIC,
-            today=TODAY,
-            shows=view.shows,
-            pseudonym=view.pseudonym,
-        )
-        one = view.reveal(resource, scope)
-        if one is not None:
-            found.append(encode(one))
-    return found
+    found = (show(view, rig, role, resource) for resource in stored)
+    return [encode(one) for one in found if one is not None]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from proxy.demo.generator import cases, data_set
-from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.codec import JsonObject
 from tests.rig import DEID, LDS
 
 UNLISTED = "https://ehr.example.org/StructureDefinition/local-note"
@@ -206,12 +206,23 @@ def worlds(role: str, base: str) -> Iterator[World]:
     for kind, by_role in EDITS.items():
         for type_name, edit in by_role[role]:
             yield _edited(kind, role, resources, type_name, edit)
+    yield _one_entry_more(role, resources)
     for type_name in ("Patient", "Observation"):
         yield _withheld(role, resources, type_name)
+    yield _never_there(role, resources, "Condition")
+
+
+def find(resources: list[JsonObject], type_name: str) -> int:
+    """The index of the first resource of the type; of Bundles, of the first document."""
+    return next(
+        i
+        for i, r in enumerate(resources)
+        if r["resourceType"] == type_name and (type_name != "Bundle" or r["type"] == "document")
+    )
 
 
 def _edited(kind: str, role: str, resources: list[JsonObject], type_name: str, edit: Edit) -> World:
-    index = next(i for i, r in enumerate(resources) if r["resourceType"] == type_name)
+    index = find(resources, type_name)
     sides = []
     for marker in MARKERS:
         side = copy.deepcopy(resources)
@@ -220,12 +231,29 @@ def _edited(kind: str, role: str, resources: list[JsonObject], type_name: str, e
     return World(kind, role, type_name, str(resources[index]["id"]), sides[0], sides[1])
 
 
+def _one_entry_more(role: str, resources: list[JsonObject]) -> World:
+    """A document with an entry of a hidden type, and without it."""
+    index = find(resources, "Bundle")
+    other = copy.deepcopy(resources)
+    _hidden_entry(other[index], MARKERS[0])
+    id = str(resources[index]["id"])
+    return World("hidden type", role, "Bundle", id, tuple(resources), tuple(other))
+
+
 def _withheld(role: str, resources: list[JsonObject], type_name: str) -> World:
-    """A row that a modifierExtension withholds, in the first world there, in the second gone."""
-    index = next(i for i, r in enumerate(resources) if r["resourceType"] == type_name)
+    """A row that a modifierExtension withholds, in the first world there, in the second deleted."""
+    index = find(resources, type_name)
     hidden = copy.deepcopy(resources[index])
     hidden["id"] = f"withheld-{type_name.lower()}"
     hidden["modifierExtension"] = [{"url": UNLISTED, "valueBoolean": True}]
-    side: list[Json] = [*resources[:index], hidden, *resources[index:]]
-    both = tuple(r for r in side if isinstance(r, dict))
+    both = (*resources[:index], hidden, *resources[index:])
     return World(DELETED, role, type_name, str(hidden["id"]), both, both, deleted=True)
+
+
+def _never_there(role: str, resources: list[JsonObject], type_name: str) -> World:
+    """A row that was shown, then deleted; in the first world it never was there. It is the last to
+    be written, so that all others have the same times of storage."""
+    gone = copy.deepcopy(resources[find(resources, type_name)])
+    gone["id"] = f"gone-{type_name.lower()}"
+    first = tuple(resources)
+    return World(DELETED, role, type_name, str(gone["id"]), first, (*first, gone), deleted=True)
