@@ -41,7 +41,7 @@ def make_item(
     if method.name in ("keep", "pass"):
         return Item(_kept(compiler.walker(inner), instead), instead)
     if method.name == "mask":
-        return Item(_masked(compiler.walker(inner), prop), instead)
+        return Item(_masked(compiler, compiler.walker(inner), prop), instead)
     document = (site.type, prop.name) in DOCUMENT_IDENTIFIERS or site.document
     code = DOCUMENT if document and prop.type == "Identifier" else prop.type
     walk = compiler.walker(inner) if opens else None
@@ -61,9 +61,18 @@ def masked_item(compiler: Compiler, type_name: str) -> Callable[[], Json]:
 
             decision = Decision(Method("mask"), Mode("closed"), None, "masked")
             walks.append(compiler.walker(Site(type_name, (), (), decision)))
-        return {**_masked_object(), **(walks[0]({}, compiler.nowhere) or {})}
+        return _as_masked(type_name, walks[0]({}, compiler.nowhere) or {})
 
     return make
+
+
+def _as_masked(type_name: str, opened: JsonObject) -> Json:
+    """A masked object with what shows in it all the same; a section says that it is withheld."""
+    shown: JsonObject = {**_masked_object(), **opened}
+    if type_name == "Composition.section":
+        shown.setdefault("text", masked_narrative())
+        shown.setdefault("emptyReason", _withheld())
+    return shown
 
 
 def _kept(walk: Walker, instead: Callable[[], Json]) -> Show:
@@ -79,21 +88,19 @@ def _opened(walk: Walker) -> Show:
     return lambda value, scope: walk(value, scope) if isinstance(value, dict) else None
 
 
-def _masked(walk: Walker, prop: Property) -> Show:
+def _masked(compiler: Compiler, walk: Walker, prop: Property) -> Show:
     """Data-absent-reason, the required children, and what longer paths open."""
     if prop.type == "Narrative":
         return lambda value, scope: None if value is None else masked_narrative()
-    section = prop.type == "Composition.section"
+    withholds = compiler.extensions.withholds
 
     def show(value: Json, scope: Scope) -> Json | None:
         if value is None:
             return None
+        if isinstance(value, dict) and "modifierExtension" in value and withholds(value):
+            return None
         opened = walk(value if isinstance(value, dict) else {}, scope) or {}
-        shown: JsonObject = {**_masked_object(), **opened}
-        if section:
-            shown.setdefault("text", masked_narrative())
-            shown.setdefault("emptyReason", _withheld())
-        return shown
+        return _as_masked(prop.type, opened)
 
     return show
 

@@ -83,6 +83,8 @@ class Extensions:
     ) -> JsonObject | None:
         """One extension: all its parts (``parts`` None) or those named; ``cover``: its value
         shows even where its datatype would hide it."""
+        if "modifierExtension" in item and self.withholds(item):
+            return None
         has_value = any(k.lstrip("_").startswith("value") for k in item)
         out: JsonObject = {}
         nested = item.get("extension")

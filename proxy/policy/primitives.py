@@ -109,12 +109,12 @@ def add_steps(
 ) -> None:
     """Add the steps of a primitive property to ``steps``; none where it is hidden."""
     method = decision.method
-    if method.name == "remove":
-        return
     if site.type == "Reference" and prop.name in ("reference", "type"):
         # Ids take no rule of [datatypes]; the value itself is a matter of complexes.reference.
-        if decision.shown or site.decision.mode.kind != "closed":
+        if site.decision.mode.kind != "closed":
             steps["_" + prop.name] = _sibling(compiler, kept=True)
+        return
+    if method.name == "remove":
         return
     if (site.type, prop.name) == ("Composition", "title") and not decision.shown:
         return  # put back as our name for its type, which is known only then
