@@ -462,6 +462,8 @@ class Oracle:
             if not shown:
                 return {}
             return {prop.name: shown if prop.many else shown[0]}
+        if prop.many and sibling is not None and not isinstance(sibling, list):
+            sibling = None
         pairs = align(value, sibling, prop.many)
         results = []
         required = self.required(kind, parent, prop)
@@ -494,7 +496,7 @@ class Oracle:
         if required and prop.code in facts.LEGAL:
             masked = (facts.LEGAL[prop.code], None)
         if method.name == "mask":
-            return masked
+            return masked if value is not None or sibling else None
         held = sibling.get("extension") if isinstance(sibling, dict) else None
         if value is None:
             if decision.keeps:
@@ -513,8 +515,6 @@ class Oracle:
             value = aged
         if decision.keeps:
             extensions = self.extensions(held, "top", place)
-            if (kind, prop.name) == ("Reference", "reference"):
-                return value, None  # its shown form replaces it
             if (kind, prop.name) == ("Reference", "type") and not self.type_shows(value):
                 return None
             if prop.code == "canonical":
@@ -545,9 +545,11 @@ class Oracle:
             return None
         if not isinstance(value, dict):
             return facts.masked_complex(code, value) if decision.shows else None
+        method = decision.method
+        if not value and method is not None and method.name == "mask":
+            return facts.masked_complex(code)
         if not value or self.withheld(value, place):
             return None
-        method = decision.method
         template = relocate(lineage, prop) if lineage is not None else None
         if method is not None and method.name == "keep":
             return self.kept(kind, parent, prop, value, decision, template, place)
@@ -1067,7 +1069,8 @@ class Oracle:
             shown_id: str | None = self.show_id(*upstream, context)
             full = f"{context.public}/{upstream[0]}/{shown_id}"
         elif not self.pseudonymous(kind):
-            shown_id, full = (real if isinstance(real, str) else None), stored
+            shown_id = real if isinstance(real, str) else None
+            full = stored if isinstance(stored, str) else None
         else:
             full = context.namer.show_uri(identity)
             shown_id = full.removeprefix("urn:uuid:")
@@ -1075,7 +1078,7 @@ class Oracle:
         if shown is None:
             return None
         out: dict[str, Json] = {}
-        if stored is not None:
+        if stored is not None and full is not None:
             out["fullUrl"] = full
         out["resource"] = shown
         place = Place(context, identity, scope, nowhere(context).contained)
@@ -1167,11 +1170,12 @@ def holds(predicate: str, step: Step, context: Context) -> bool:
 
 
 def plain(value: Json) -> Json:
-    """Exact numbers as Decimals, for FHIRPath; always a copy."""
+    """A copy for FHIRPath: exact numbers as Decimals, and values without the siblings that say
+    more of them (beside one, fhirpathpy no longer finds the value equal to itself)."""
     if isinstance(value, Fragment):
         return to_number(value)
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
+        return {k: plain(v) for k, v in value.items() if k[:1] != "_" or value.get(k[1:]) is None}
     if isinstance(value, list):
         return [plain(v) for v in value]
     return value
@@ -1279,9 +1283,9 @@ def codes_of(owner: dict[str, Json]) -> list[tuple[Json, Json]]:
 def align(value: Json, sibling: Json, many: bool) -> list[tuple[Json, Json]]:
     """Values beside their siblings."""
     if not many:
-        return [(value, sibling if isinstance(sibling, dict) else None)]
+        return [(value, sibling)]
     values = as_list(value)
-    siblings = [s if isinstance(s, dict) else None for s in as_list(sibling)]
+    siblings = as_list(sibling)
     size = max(len(values), len(siblings))
     values = values + [None] * (size - len(values))
     siblings = siblings + [None] * (size - len(siblings))

@@ -169,6 +169,7 @@ LEGAL = {
     "date": "1900",
     "dateTime": "1900",
     "instant": "1900-01-01T00:00:00Z",
+    "xhtml": '<div xmlns="http://www.w3.org/1999/xhtml"><p>MASKED</p></div>',
 }
 
 # Invariants that demand one of several elements: type -> (those, the one that is masked).
