@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from datetime import date
 from pathlib import Path
@@ -36,6 +37,10 @@ def test_serves_until_told_to_stop(workers: str, tmp_path: Path) -> None:
         )
     try:
         wait_until_ready(process, f"http://127.0.0.1:{port}/fhir", log)
+        deadline = time.monotonic() + 60
+        while log.read_bytes().count(b'"listening"') < int(workers):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         for path in ("healthz", "readyz"):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}") as response:
                 assert response.read() == b"up\n"

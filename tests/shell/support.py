@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import orjson
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -175,3 +176,20 @@ def assert_outcome(status: int, headers: Mapping[str, str], body: bytes, code: s
     assert issue["severity"] == "error"
     assert issue["code"] == code
     assert status >= 400
+
+
+def constant(call: Call) -> Flow:
+    """A flow that asks nothing."""
+    yield from ()
+    return Reply(200, b'{"resourceType":"Patient"}', facts=Facts("read", "Patient", policy="p@1"))
+
+
+async def ask(
+    running: Gateway, method: str, path: str, **options: Any
+) -> tuple[int, dict[str, str], bytes]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, f"http://127.0.0.1:{running.port}{path}", **options) as response,
+    ):
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return response.status, headers, await response.read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -203,13 +204,14 @@ async def test_headers_that_do_not_end(tmp_path: Path, monkeypatch: pytest.Monke
     async with gateway(tmp_path) as running:
         reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
         begun = time.monotonic()
-        for letter in b"GET /fhir HTTP/1.1\r\nHost: x\r\nA: " + M * 10:
-            if reader.at_eof():
-                break
-            writer.write(bytes([letter]))
-            await asyncio.sleep(0.02)
-        assert await reader.read() == b""
-        assert time.monotonic() - begun < 2
+        with suppress(ConnectionError):  # what it sent after the end may be answered by a reset
+            for letter in b"GET /fhir HTTP/1.1\r\nHost: x\r\nA: " + M * 100:
+                if reader.at_eof():
+                    break
+                writer.write(bytes([letter]))
+                await asyncio.sleep(0.02)
+            assert await reader.read() == b""
+        assert time.monotonic() - begun < 5
         writer.close()
 
 
