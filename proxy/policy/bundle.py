@@ -11,7 +11,8 @@ from proxy.fhir.structure import RESOURCES
 from proxy.policy.scope import AS_STORED, Fates, Scope
 
 if TYPE_CHECKING:
-    from proxy.policy.walk import Compiler, Site
+    from proxy.policy.resources import Resources
+    from proxy.policy.walk import Site
 
 _SERVED = frozenset({"searchset", "history"})
 
@@ -34,8 +35,8 @@ class Entry(NamedTuple):
 class BundleWalk:
     """The part of the walk that knows Bundles."""
 
-    def __init__(self, compiler: Compiler) -> None:
-        self._compiler = compiler
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
 
     def entries(self, bundle: JsonObject, out: JsonObject, scope: Scope) -> None:
         """Put the shown entries of ``bundle`` into ``out``."""
@@ -76,7 +77,7 @@ class BundleWalk:
     def _name(self, index: int, source: JsonObject, served: bool, scope: Scope) -> Entry:
         held = source.get("resource")
         resource = held if isinstance(held, dict) else None
-        site = self._compiler.situation(resource, scope.claims) if resource else None
+        site = self._resources.situation(resource, scope.claims) if resource else None
         type_name = str(resource.get("resourceType")) if resource else ""
         id, text = (resource or {}).get("id"), source.get("fullUrl")
         if served and text is None and isinstance(id, str):
@@ -134,7 +135,7 @@ class BundleWalk:
             scope.base, scope.url, scope.met = entry.base, entry.url, set()
             if entry.resource is None or entry.site is None:
                 continue
-            resource = self._compiler.at_site(entry.site, entry.resource, scope, entry.id)
+            resource = self._resources.at_site(entry.site, entry.resource, scope, entry.id)
             shown[entry.position] = self._envelope(entry, resource, scope)
             met[entry.position] = scope.met
         return shown, met

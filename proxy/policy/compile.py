@@ -71,7 +71,7 @@ class View:
         by a modifierExtension). The input is untouched; its id becomes the shown one."""
         if self.identity:
             return resource
-        return self._compiler.root(resource, scope)
+        return self._compiler.resources.root(resource, scope)
 
     def reveal_bytes(self, body: bytes, scope: Scope) -> bytes | None:
         """:meth:`reveal` over bytes; raises CodecError for what is not JSON."""
@@ -83,7 +83,7 @@ class View:
         """Whether :meth:`reveal` would show the resource, without making what it shows."""
         if not isinstance(resource, dict):
             return False
-        return self.identity or self._compiler.visible(resource, claims)
+        return self.identity or self._compiler.resources.visible(resource, claims)
 
     def lens(self, path: str) -> Lens:
         """The lens of an element by its canonical path (``Observation.valueQuantity.value``).

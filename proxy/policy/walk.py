@@ -27,13 +27,13 @@ from proxy.policy.decide import (
     decide,
     document_reference,
     member_line,
-    strength,
 )
 from proxy.policy.extensions import Extensions
 from proxy.policy.model import Policy
 from proxy.policy.required import DEPENDENT
+from proxy.policy.resources import Resources
 from proxy.policy.restore import Restore, restorers
-from proxy.policy.scope import Contained, Scope
+from proxy.policy.scope import Scope
 
 Step = Callable[[JsonObject, str, Json, Scope, JsonObject], None]
 Walker = Callable[[JsonObject, Scope], "JsonObject | None"]
@@ -51,10 +51,6 @@ class Site(NamedTuple):
     document: bool = False  # a Reference to a document, whose identifier is a document's
 
 
-PASS = Mode("cover")  # the mode of a type shown whole: nothing inside is judged
-_GUARDED = Site("", (), (), Decision(REMOVE, Mode("closed"), None, ""))
-
-
 class Compiler:
     """Makes walkers for one policy and keeps them."""
 
@@ -62,163 +58,11 @@ class Compiler:
         self.policy = policy
         self.shown = shown
         self.extensions = Extensions(policy, self)
-        self.bundles = BundleWalk(self)
+        self.resources = Resources(self, tree)
+        self.bundles = BundleWalk(self.resources)
         self.nowhere = Scope.nowhere()
-        self._tree = tree
         self._walkers: dict[tuple[object, ...], Walker] = {}
         self._predicates: dict[str, Predicate] = {}
-        self._plain_sites: dict[str, Site | None] = {}
-
-    # -- resources ------------------------------------------------------------------------------
-
-    def root(self, resource: JsonObject, scope: Scope) -> JsonObject | None:
-        """A resource that is answered by itself, under its shown id."""
-        type_name, id = resource.get("resourceType"), resource.get("id")
-        shown_id = None
-        if isinstance(type_name, str) and isinstance(id, str) and id:
-            shown_id = scope.show_id(type_name, id)
-            scope.url = f"{scope.base}/{type_name}/{id}"
-        return self.resource(resource, scope, shown_id)
-
-    def visible(self, resource: JsonObject, claims: Mapping[str, object]) -> bool:
-        """Whether the resource shows at all."""
-        return self.situation(resource, claims) is not None
-
-    def resource(
-        self, resource: JsonObject, scope: Scope, shown_id: str | None, *, contained: bool = False
-    ) -> JsonObject | None:
-        """Any resource, anew at its own type's lines, under the id given."""
-        site = self.situation(resource, scope.claims)
-        if site is None:
-            return None
-        return self.at_site(site, resource, scope, shown_id, contained=contained)
-
-    def at_site(
-        self,
-        site: Site,
-        resource: JsonObject,
-        scope: Scope,
-        shown_id: str | None,
-        *,
-        contained: bool = False,
-    ) -> JsonObject:
-        """The resource as its :meth:`situation` shows it."""
-        out: JsonObject = {"resourceType": site.type}
-        if shown_id is not None:
-            out["id"] = shown_id
-        if site.decision.mode == PASS:
-            out.update({k: v for k, v in resource.items() if k not in ("resourceType", "id")})
-            return out
-        if not contained:
-            meta = self._meta(resource.get("meta"), scope)
-            if meta:
-                out["meta"] = meta
-        inner = scope.contained if contained else self._contained(resource, scope)
-        outer, scope.contained = scope.contained, inner
-        try:
-            body = self.walker(site)(resource, scope) or {}
-            if site.type == "Bundle":
-                self.bundles.entries(resource, body, scope)
-            out.update(body)
-            if inner is not None and not contained:
-                shown = self._reveal_contained(inner, scope)
-                if shown:
-                    out["contained"] = shown
-        finally:
-            scope.contained = outer
-        return out
-
-    def situation(self, resource: JsonObject, claims: Mapping[str, object]) -> Site | None:
-        """Where the walk of a resource begins; None if the resource is not shown."""
-        type_name = resource.get("resourceType")
-        if type(type_name) is not str or type_name not in self._tree.children:
-            return None
-        site = self._plain_sites.get(type_name, _GUARDED)
-        if site is _GUARDED:
-            branches = tuple(self._tree.children[type_name].values())
-            site = self._begin(type_name, self._selected(branches, resource, claims))
-            if not any(n.predicate for n in branches):
-                self._plain_sites[type_name] = site
-        if site is not None and "modifierExtension" in resource and site.decision.mode != PASS:
-            return None if self.extensions.withholds(resource) else site
-        return site
-
-    def _begin(self, type_name: str, nodes: Nodes) -> Site | None:
-        rules = [n.rule for n in nodes if n.rule is not None and n.guarded] or [
-            n.rule for n in nodes if n.rule is not None
-        ]
-        if not rules or type_name not in RESOURCES:
-            return None
-        rule = min(rules, key=lambda r: strength(r.method))
-        if rule.method.name == "remove":
-            return None
-        mode = PASS if rule.method.name == "pass" else Mode("keep")
-        return Site(
-            type_name, nodes, nodes, Decision(rule.method, mode, rule.source, f"path {type_name}")
-        )
-
-    def _meta(self, meta: Json, scope: Scope) -> JsonObject:
-        shown: JsonObject = {}
-        source = meta if isinstance(meta, dict) else {}
-        line = self.policy.datatypes.get("Meta.lastUpdated")
-        if line is not None and isinstance(source.get("lastUpdated"), str):
-            updated = primitives.scalar(line.method, "instant")(source["lastUpdated"], scope)
-            if isinstance(updated, str):
-                shown["lastUpdated"] = updated
-        profiles = source.get("profile")
-        if self.policy.profiles and isinstance(profiles, list):
-            listed: list[Json] = [p for p in profiles if p in self.policy.profiles]
-            if listed:
-                shown["profile"] = listed
-        if self.policy.labels:
-            shown["security"] = [
-                {
-                    "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
-                    "code": label,
-                }
-                for label in self.policy.labels
-            ]
-        return shown
-
-    def _contained(self, resource: JsonObject, scope: Scope) -> Contained | None:
-        items = resource.get("contained")
-        if items is None:
-            return None
-        found: dict[str, JsonObject] = {}
-        for item in items if isinstance(items, list) else ():
-            id = item.get("id") if isinstance(item, dict) else None
-            if isinstance(item, dict) and isinstance(id, str):
-                found.setdefault(id, item)
-        real = self.policy.ids_default != "pseudonym"
-        return Contained(found, lambda r: self.visible(r, scope.claims), real)
-
-    def _reveal_contained(self, contained: Contained, scope: Scope) -> list[Json]:
-        shown: dict[str, Json] = {}
-        done = 0
-        while True:
-            while done < len(contained.queue):  # the queue grows while it is worked through
-                id = contained.queue[done]
-                done += 1
-                name = contained.names[id]
-                shown[id] = self.resource(contained.resources[id], scope, name, contained=True)
-            waiting = [i for i in contained.resources if i not in contained.names]
-            if not any(self._names_container(i, contained, scope) for i in waiting):
-                return [shown[i] for i in contained.queue if shown[i] is not None]
-
-    def _names_container(self, id: str, contained: Contained, scope: Scope) -> bool:
-        """Whether the resource refers to its container (then it stays, dom-3)."""
-        names, queue = dict(contained.names), list(contained.queue)
-        contained.container_named = False
-        self.resource(contained.resources[id], scope, None, contained=True)
-        named = contained.container_named
-        contained.names, contained.queue[:] = names, queue
-        if named:
-            contained.refer(id)
-            return contained.names.get(id) is not None
-        contained.names[id] = None
-        return False
-
-    # -- sites ----------------------------------------------------------------------------------
 
     def nodes_of(self, parent: str, prop: Property, roots: Nodes, nodes: Nodes) -> Nodes:
         """The tree nodes that may name a property; through a contentReference its target's."""
@@ -265,7 +109,7 @@ class Compiler:
             found = self._walkers[key] = cell[0]
         return found
 
-    def _selected(self, nodes: Nodes, value: Json, claims: Mapping[str, object]) -> Nodes:
+    def selected(self, nodes: Nodes, value: Json, claims: Mapping[str, object]) -> Nodes:
         return tuple(n for n in nodes if not n.predicate or self.test(n.predicate)(value, claims))
 
     def test(self, text: str) -> Predicate:
