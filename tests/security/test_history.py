@@ -106,7 +106,7 @@ async def test_r_hv_3_version_numbers_do_not_show(role: str, tmp_path: Path) -> 
 
 async def test_r_hv_3_etags_differ_by_caller(tmp_path: Path) -> None:
     """R-HV-3: no two roles have an ETag in common, whatever is shown."""
-    plain = {"resourceType": "ValueSet", "id": "v", "status": "active"}
+    plain: Any = {"resourceType": "ValueSet", "id": "v", "status": "active"}
     async with holding(plain), product(tmp_path) as running:
         etags = {(await running.get(role, "/ValueSet/v")).headers["etag"] for role in ROLES}
         assert len(etags) == 3
