@@ -567,10 +567,6 @@ class Oracle:
         if absent and not set(value) - {"id", "extension"}:
             return {"extension": absent}
         document = is_document_identifier(lineage)
-        if code == "Age" or code in facts.QUANTITIES or code == "Range":
-            banded = self.aged(kind, parent, prop, value, place)
-            if isinstance(banded, dict):
-                value = banded
         result = transform(method, code, value, self.tables, place.context.namer, document)
         if result is None:
             if code == "Identifier" and not lacks_value(value):
@@ -579,6 +575,14 @@ class Oracle:
                 return opened or None
             return facts.masked_complex(code, value) | opened
         assert isinstance(result, dict)
+        if code in facts.QUANTITIES:
+            coded = {k: v for k, v in result.items() if k in ("system", "code")}
+            judged = {**value, "value": result["value"]}
+            banded = self.aged(kind, parent, prop, judged, place)
+            years = {"system": UCUM, "code": "a"} if coded else {}
+            result = {**banded, **years} if isinstance(banded, dict) else result
+            if not self.listed(result.get("system")):
+                result = {k: v for k, v in result.items() if k not in ("system", "code")}
         return opened | result
 
     def kept(
@@ -1067,7 +1071,7 @@ class Oracle:
         real = resource.get("id")
         if upstream := upstream_id(identity, context):
             shown_id: str | None = self.show_id(*upstream, context)
-            full = f"{context.public}/{upstream[0]}/{shown_id}"
+            full: str | None = f"{context.public}/{upstream[0]}/{shown_id}"
         elif not self.pseudonymous(kind):
             shown_id = real if isinstance(real, str) else None
             full = stored if isinstance(stored, str) else None

@@ -28,7 +28,7 @@ from tests.views import (
 TEST_POLICIES = ("predicates", "members", "narrow")
 CLAIMS = {"telecoms": ["phone"]}
 FUZZED = settings(
-    max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
 
 
