@@ -23,7 +23,9 @@ def main() -> int:
     parser.add_argument("--only", choices=sorted(PARTS))
     parser.add_argument("--strict", action="store_true")
     options = parser.parse_args()
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores; ratios of one run count")
+    print(
+        f"Python {platform.python_version()}, {os.cpu_count()} cores; only ratios of one run count"
+    )
     goals: list[Goal] = []
     for name, measure in PARTS.items():
         if options.only in (None, name):
