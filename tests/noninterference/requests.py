@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import orjson
 
-from tests.noninterference.worlds import World
+from proxy.fhir import registry
+from tests.noninterference.worlds import MARKERS, World
 from tests.rig import Response, Rig
 
 JSON = {"Content-Type": "application/fhir+json"}
@@ -77,6 +78,31 @@ def batch(*urls: str) -> Callable[[Rig, World], AsyncIterator[Response]]:
     return run
 
 
+async def _every_parameter(rig: Rig, world: World) -> AsyncIterator[Response]:
+    """Searches by and sorts by whatever the registry knows of the type, for what a world hides;
+    most of them are refused, one by one."""
+    urls = []
+    for code, known in registry.get(world.type).items():
+        for value in _VALUES.get(code, _VALUES.get(known.type, ())):
+            urls.append(f"{world.type}?{code}={value}")
+        if known.type in ("string", "date", "token"):
+            urls.append(f"{world.type}?_sort={code}&_count=30")
+    async for response in batch(*urls)(rig, world):
+        yield response
+
+
+# What the worlds hide, by parameter or by the parameter's type.
+_VALUES = {
+    "phone": ("%2B1-555-0100",),
+    "telecom": ("%2B1-555-0100",),
+    "birthdate": ("ge1974-06-15", "lt1925-01-01"),
+    "date": ("ge2019-06-15",),
+    "string": (MARKERS[0],),
+    "token": (MARKERS[0],),
+    "uri": (f"urn:{MARKERS[0]}",),
+}
+
+
 def _fill(url: str, type_name: str, id: str) -> str:
     return url.replace("{type}", type_name).replace("{id}", id)
 
@@ -103,6 +129,7 @@ REQUESTS = (
     Request("page walk", "three by three", walk(3)),
     Request("batch", "read and search", batch("{type}/{id}", "{type}?_count=3")),
     Request("batch", "two reads", batch("{type}/{id}", "Patient/none")),
+    Request("batch", "every parameter", _every_parameter),
     Request("header", "validators", _validated),
     Request("header", "range", read(Range="bytes=0-300", Prefer="return=minimal")),
     Request("header", "old version", read(If_None_Match='W/"1"')),

@@ -20,8 +20,8 @@ MARKERS = ("Everywoman7777", "Someoneelse3")
 @dataclass(frozen=True, slots=True)
 class World:
     """``kind``: what differs. ``type``, ``id``: the resource that it is about. ``first`` and
-    ``second``: the resources in storage order; ``deleted``: written in both, then deleted in the
-    second."""
+    ``second``: the resources in storage order, one that is listed again being written again;
+    ``deleted``: written in both, then deleted in the second. ``what``: what differs, exactly."""
 
     kind: str
     role: str
@@ -30,10 +30,11 @@ class World:
     first: tuple[JsonObject, ...]
     second: tuple[JsonObject, ...]
     deleted: bool = False
+    what: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.kind} of {self.type}"
+        return f"{self.kind} of {self.type} ({self.what})"
 
 
 def first_of(resource: JsonObject, name: str) -> JsonObject:
@@ -68,11 +69,23 @@ def _assigner(resource: JsonObject, marker: str) -> None:
     first_of(resource, "identifier")["assigner"] = {"display": marker}
 
 
-def _day(name: str) -> Edit:
-    def edit(resource: JsonObject, marker: str) -> None:
-        resource[name] = "2019-02-03" if marker == MARKERS[0] else "2019-11-24T13:28:17-05:00"
+def _element_id(resource: JsonObject, marker: str) -> None:
+    first_of(resource, "identifier")["id"] = marker
 
-    return edit
+
+def _contained_id(resource: JsonObject, marker: str) -> None:
+    resource["contained"] = [{"resourceType": "Practitioner", "id": marker, "gender": "female"}]
+    resource["performer"] = [{"reference": f"#{marker}"}]
+
+
+def _recorded_day(resource: JsonObject, marker: str) -> None:
+    day = "2019-02-03" if marker == MARKERS[0] else "2019-11-24T13:28:17-05:00"
+    resource["recordedDate"] = day
+
+
+def _oldest_birth_day(resource: JsonObject, marker: str) -> None:
+    resource["birthDate"] = "1921-11-24" if marker == MARKERS[0] else "1927-02-03"
+    resource.pop("_birthDate", None)
 
 
 def _birth_day(resource: JsonObject, marker: str) -> None:
@@ -125,6 +138,20 @@ def _text(resource: JsonObject, marker: str) -> None:
     resource["note"] = [{"text": marker}]
 
 
+def _malformed(resource: JsonObject, marker: str) -> None:
+    resource["gender"] = {"marker": marker}
+
+
+def _local_code(resource: JsonObject, marker: str) -> None:
+    code = resource["code"]
+    assert isinstance(code, dict)
+    code["coding"] = [{"system": "urn:oid:2.999.1", "code": marker}]
+
+
+def _hidden_reference(resource: JsonObject, marker: str) -> None:
+    resource["derivedFrom"] = [{"reference": f"Media/{marker}"}]
+
+
 def _hidden_entry(bundle: JsonObject, marker: str) -> None:
     entries = bundle["entry"]
     assert isinstance(entries, list)
@@ -149,6 +176,13 @@ def _hidden_contained(resource: JsonObject, marker: str) -> None:
     resource["focus"] = [{"reference": f"#{marker}"}]
 
 
+_IDENTIFIER = (("Observation", _reference_identifier), ("Observation", _contained_id))
+_HIDDEN_TYPE = (
+    ("Bundle", _hidden_entry),
+    ("Observation", _hidden_contained),
+    ("Observation", _hidden_reference),
+)
+_UNLISTED = (("Patient", _contact), ("Patient", _malformed), ("Observation", _local_code))
 # kind -> role -> (type, edit): each is made once with either marker.
 EDITS: dict[str, dict[str, tuple[tuple[str, Edit], ...]]] = {
     "name": {
@@ -156,11 +190,15 @@ EDITS: dict[str, dict[str, tuple[tuple[str, Edit], ...]]] = {
         LDS: (("Patient", _name), ("Practitioner", _name)),
     },
     "identifier": {
-        DEID: (("Patient", _identifier), ("Observation", _reference_identifier)),
-        LDS: (("Patient", _assigner), ("Observation", _reference_identifier)),
+        DEID: (("Patient", _identifier), *_IDENTIFIER),
+        LDS: (("Patient", _assigner), ("Patient", _element_id), *_IDENTIFIER),
     },
     "date": {
-        DEID: (("Condition", _day("recordedDate")), ("Patient", _birth_day)),
+        DEID: (
+            ("Condition", _recorded_day),
+            ("Patient", _birth_day),
+            ("Patient", _oldest_birth_day),
+        ),
         LDS: (("Patient", _hidden_period), ("Observation", _hidden_time)),
     },
     "telecom": {
@@ -175,34 +213,31 @@ EDITS: dict[str, dict[str, tuple[tuple[str, Edit], ...]]] = {
         DEID: (("Patient", _extension), ("Observation", _nested_extension)),
         LDS: (("Patient", _extension), ("Condition", _nested_extension)),
     },
-    "hidden type": {
-        DEID: (("Bundle", _hidden_entry), ("Observation", _hidden_contained)),
-        LDS: (("Bundle", _hidden_entry), ("Observation", _hidden_contained)),
-    },
+    "hidden type": {DEID: _HIDDEN_TYPE, LDS: _HIDDEN_TYPE},
     "unlisted element": {
-        DEID: (("Patient", _contact), ("Observation", _text)),
-        LDS: (("Patient", _contact), ("Condition", _text)),
+        DEID: (*_UNLISTED, ("Observation", _text)),
+        LDS: (*_UNLISTED, ("Condition", _text)),
     },
 }
 DELETED = "deleted resource"
 KINDS = (*EDITS, DELETED)
 
 
-def dataset(base: str) -> list[JsonObject]:
-    """Two generated cases, a few dozen resources of them: enough to page through, quick to load."""
+def dataset(base: str, each: int = 5) -> list[JsonObject]:
+    """Two generated cases, ``each`` resources of a type: enough to page through, quick to load."""
     kept: dict[str, int] = {}
     chosen = []
     for resource in data_set(cases(2, 11, base=base)):
         type_name = str(resource["resourceType"])
         kept[type_name] = kept.get(type_name, 0) + 1
-        if kept[type_name] <= 5 and type_name not in ("ValueSet", "Library", "PlanDefinition"):
+        if kept[type_name] <= each and type_name not in ("ValueSet", "Library", "PlanDefinition"):
             chosen.append(resource)
     return chosen
 
 
-def worlds(role: str, base: str) -> Iterator[World]:
+def worlds(role: str, base: str, each: int = 3) -> Iterator[World]:
     """All worlds of a role over one dataset."""
-    resources = dataset(base)
+    resources = dataset(base, each)
     for kind, by_role in EDITS.items():
         for type_name, edit in by_role[role]:
             yield _edited(kind, role, resources, type_name, edit)
@@ -210,6 +245,8 @@ def worlds(role: str, base: str) -> Iterator[World]:
     for type_name in ("Patient", "Observation"):
         yield _withheld(role, resources, type_name)
     yield _never_there(role, resources, "Condition")
+    if role == DEID:  # times of storage show in the limited data set
+        yield _rewritten(role, resources, "Patient")
 
 
 def find(resources: list[JsonObject], type_name: str) -> int:
@@ -228,7 +265,8 @@ def _edited(kind: str, role: str, resources: list[JsonObject], type_name: str, e
         side = copy.deepcopy(resources)
         edit(side[index], marker)
         sides.append(tuple(side))
-    return World(kind, role, type_name, str(resources[index]["id"]), sides[0], sides[1])
+    what, id = edit.__name__.strip("_"), str(resources[index]["id"])
+    return World(kind, role, type_name, id, sides[0], sides[1], what=what)
 
 
 def _one_entry_more(role: str, resources: list[JsonObject]) -> World:
@@ -237,7 +275,8 @@ def _one_entry_more(role: str, resources: list[JsonObject]) -> World:
     other = copy.deepcopy(resources)
     _hidden_entry(other[index], MARKERS[0])
     id = str(resources[index]["id"])
-    return World("hidden type", role, "Bundle", id, tuple(resources), tuple(other))
+    both = tuple(resources), tuple(other)
+    return World("hidden type", role, "Bundle", id, *both, what="one_entry_more")
 
 
 def _withheld(role: str, resources: list[JsonObject], type_name: str) -> World:
@@ -247,7 +286,7 @@ def _withheld(role: str, resources: list[JsonObject], type_name: str) -> World:
     hidden["id"] = f"withheld-{type_name.lower()}"
     hidden["modifierExtension"] = [{"url": UNLISTED, "valueBoolean": True}]
     both = (*resources[:index], hidden, *resources[index:])
-    return World(DELETED, role, type_name, str(hidden["id"]), both, both, deleted=True)
+    return World(DELETED, role, type_name, str(hidden["id"]), both, both, True, "withheld")
 
 
 def _never_there(role: str, resources: list[JsonObject], type_name: str) -> World:
@@ -255,5 +294,12 @@ def _never_there(role: str, resources: list[JsonObject], type_name: str) -> Worl
     be written, so that all others have the same times of storage."""
     gone = copy.deepcopy(resources[find(resources, type_name)])
     gone["id"] = f"gone-{type_name.lower()}"
-    first = tuple(resources)
-    return World(DELETED, role, type_name, str(gone["id"]), first, (*first, gone), deleted=True)
+    first, id = tuple(resources), str(gone["id"])
+    return World(DELETED, role, type_name, id, first, (*first, gone), True, "never_there")
+
+
+def _rewritten(role: str, resources: list[JsonObject], type_name: str) -> World:
+    """A row that was written twice: version and time of storage differ, nothing else."""
+    row, first = resources[find(resources, type_name)], tuple(resources)
+    again = (*first, row)
+    return World("unlisted element", role, type_name, str(row["id"]), first, again, what="version")
