@@ -7,6 +7,7 @@ are, and that it is nobody.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
