@@ -52,7 +52,9 @@ class Question:
         """Whether a shown row meets the parameter with these values. Raises BadValue for a
         malformed one, NotSupported for what cannot be judged here."""
         modifier = self.written.modifier
-        return matcher(self.type, self.defined, modifier, alternatives, self.context.base)
+        oldest = self.context.view.policy.ages
+        base = self.context.base
+        return matcher(self.type, self.defined, modifier, alternatives, base, oldest=oldest)
 
     def ask(self, alternatives: tuple[str, ...]) -> Pairs:
         """The parameter with these values, as it goes upstream."""

@@ -169,8 +169,12 @@ class View:
             return Lens("hidden", Method("remove"), "contained resources are judged anew", None)
         if prop.name in ("extension", "modifierExtension") and prop.type == "Extension":
             return Lens("hidden", Method("remove"), "extensions show by their URL", None)
-        if where == "Meta" and prop.name != "lastUpdated":
-            return Lens("hidden", Method("remove"), "meta is made new", None)
+        if where == "Meta":
+            line = self.policy.datatypes.get("Meta.lastUpdated")
+            if prop.name != "lastUpdated" or line is None:
+                return Lens("hidden", Method("remove"), "meta is made new", None)
+            kind = lens_method(line.method.name).kind
+            return Lens(kind, line.method, f"datatype {line.key}", line.source)
         if prop.name == "id":
             return Lens("hidden", Method("remove"), "element ids go", None)
         return None
