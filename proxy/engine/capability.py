@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from proxy import __version__
 from proxy.engine.access import NEEDS, may
+from proxy.engine.dictionary import describe_type
 from proxy.engine.gateway import Gateway
 from proxy.fhir import registry
 from proxy.fhir.codec import Json, JsonObject, encode
@@ -115,6 +116,9 @@ def _describe(
         "interaction": [{"code": code} for code in offered],
         "versioning": "versioned" if "vread" in offered else "no-version",
     }
+    documentation = describe_type(view, type_)
+    if documentation:
+        found["documentation"] = documentation
     if "vread" in offered:
         found["readHistory"] = True
     if "search-type" in offered:

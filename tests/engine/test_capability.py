@@ -73,6 +73,19 @@ def test_interactions() -> None:
     assert [i["code"] for i in only["interaction"]] == ["read", "vread", "history-instance"]
 
 
+def test_data_dictionary() -> None:
+    """The statement says of each type what the role sees of it, and how."""
+    found = {role: resources(role)["Patient"].get("documentation", "") for role in ROLES}
+    assert found[INV] == ""
+    kept, coarse, pseudonyms, hidden = found[DEID].removesuffix(".").split("; ")
+    assert {"active", "gender", "telecom.use"} <= set(kept.split(", "))
+    assert {"birthDate (year)", "address.postalCode (zip3)"} <= set(coarse.split(", "))
+    assert "generalPractitioner" in pseudonyms
+    assert {"photo", "contact"} <= set(hidden.split(", "))
+    assert "birthDate" in found[LDS].split("; ")[0]
+    assert resources(LDS)["ValueSet"]["documentation"] == "Shown whole, as stored."
+
+
 def test_upstream_list() -> None:
     """What the upstream does not have is not offered."""
     known = {"Patient": frozenset({"gender", "family"})}
