@@ -562,6 +562,13 @@ class Oracle:
             self.complete(code, value, opened, state, template, place)
             return opened
         if method.name == "mask":
+            if code == "Identifier" and self.required(kind, parent, prop):
+                return (
+                    self.legal(kind, parent, prop, {}, lineage[:-1] if lineage else None, place)[
+                        prop.name
+                    ]
+                    | opened
+                )
             return facts.masked_complex(code, value) | opened
         absent = [d for d in map(clean_dar, as_list(value.get("extension"))) if d]
         if absent and not set(value) - {"id", "extension"}:
@@ -974,26 +981,24 @@ class Oracle:
                 if index in scope.hidden:
                     return None
                 scope.edges.setdefault(scope.at, set()).add(index)
-                return self.name(identity, scope.entry_type(index), text, context)
+                return self.name(identity, scope.entry_type(index), context)
         if upstream := upstream_id(identity, context):
             if not is_type(upstream[0]) or not self.shows_type(upstream[0]):
                 return None
-            return self.name(identity, upstream[0], text, context)
+            return self.name(identity, upstream[0], context)
         parts = split(identity)
         if parts and is_type(parts[1]):
-            return (
-                self.name(identity, parts[1], text, context) if self.shows_type(parts[1]) else None
-            )
+            return self.name(identity, parts[1], context) if self.shows_type(parts[1]) else None
         declared = source.get("type")
         if isinstance(declared, str) and is_type(declared) and not self.shows_type(declared):
             return None
         return context.namer.show_uri(identity)
 
-    def name(self, identity: str, kind: str, text: str, context: Context) -> str:
+    def name(self, identity: str, kind: str, context: Context) -> str:
         if upstream := upstream_id(identity, context):
             return f"{upstream[0]}/{self.show_id(*upstream, context)}"
         if not self.pseudonymous(kind):
-            return re.sub(r"/_history/.*", "", text)
+            return identity
         return context.namer.show_uri(identity)
 
     def canonical(self, text: str, place: Place) -> str | None:

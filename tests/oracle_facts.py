@@ -178,6 +178,7 @@ ONE_OF: dict[str, tuple[tuple[str, ...], str]] = {
     "Patient.contact": (("name", "telecom", "address", "organization"), "name"),  # pat-1
     "Composition.section": (("text", "entry", "section"), "text"),  # cmp-1
     "Observation.referenceRange": (("low", "high", "text"), "text"),  # obs-3
+    "MedicationAdministration.dosage": (("dose", "rateRatio", "rateQuantity"), "dose"),  # mad-1
 }
 
 
