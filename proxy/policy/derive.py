@@ -94,7 +94,8 @@ def derive(view: Shown, type_name: str) -> dict[tuple[str, str], Verdict]:
         modifiers: tuple[str, ...] = MODIFIERS[parameter.type]
         if parameter.type == "reference":
             modifiers += registry.targets(parameter)
-        elif parameter.type == "token":
+        elif parameter.type == "token" and not view.identity:
+            # The identity view forwards whatever R4 has; what it means is the upstream's to say.
             modifiers = tuple(m for m in modifiers if _suits(m, parameter, type_name))
         for modifier in modifiers:
             rows[code, modifier] = _verdict(view, type_name, parameter, modifier)
@@ -118,6 +119,8 @@ def _verdict(view: Shown, base: str, parameter: SearchParameter, modifier: str) 
     if modifier in _EXPANDING:
         return _refuse(f"The parameter {code} is not offered with this modifier; list the values.",
                        reads)  # fmt: skip
+    if modifier == "text" and not any(r.path.endswith((".display", ".text")) for r in reads):
+        return _refuse(f"What {code}:text compares is not certain, so it is not offered.", reads)
     hidden = [r for r in reads if r.kind == "hidden"]
     if hidden:
         return _refuse(f"The parameter {code} reads {hidden[0].path}, which your role does not "
