@@ -249,3 +249,11 @@ def masked_property(prop: Prop, source: Json = None) -> dict[str, Json]:
     if prop.many:
         return {prop.name: [None], "_" + prop.name: [dar()]}
     return {"_" + prop.name: dar()}
+
+
+def as_list(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []
+
+
+def clean_dar(extension: Json) -> Json | None:
+    return {"url": DAR, "valueCode": extension["valueCode"]} if is_dar(extension) else None

@@ -1,0 +1,202 @@
+"""Bundles: which entries show, under which names, and what a document no longer reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests import oracle_facts as facts
+from tests.oracle_elements import Elements
+from tests.oracle_facts import Json, as_list
+from tests.oracle_rules import Step, extend
+from tests.oracle_scope import (
+    BundleScope,
+    Contained,
+    Context,
+    Place,
+    bundle_scope,
+    identify,
+    is_type,
+    split,
+    upstream_id,
+)
+
+
+class Bundles(Elements):
+    """Bundles under the policy."""
+
+    def resource(
+        self,
+        resource: Json,
+        identity: str,
+        shown_id: str | None,
+        bundle: BundleScope | None,
+        context: Context,
+    ) -> dict[str, Json] | None:
+        """One resource as shown; None if it does not show."""
+        raise NotImplementedError
+
+    def shows_resource(self, resource: Json, context: Context) -> bool:
+        """Whether the resource's type rule shows it and no modifierExtension withholds it."""
+        if not facts.is_resource(resource):
+            return False
+        kind = resource["resourceType"]
+        method = self.effective((Step(kind, kind, kind, resource),), context, True)
+        return method.name == "pass" or (
+            method.name == "keep" and not self.withheld(resource, nowhere(context))
+        )
+
+    def bundle_members(self, bundle: Json, out: dict[str, Json], place: Place) -> None:
+        """Links and entries of a Bundle, into ``out``."""
+        context = place.context
+        lineage = (Step("Bundle", "Bundle", "Bundle", bundle),)
+        links = [
+            shown for link in as_list(bundle.get("link")) if (shown := self.link(link, context))
+        ]
+        if links:
+            out["link"] = links
+        scope = bundle_scope(bundle, place.identity, place.bundle, context)
+        prop = facts.props("Bundle")["entry"]
+        for index, entry in enumerate(scope.entries):
+            at = extend(lineage, prop, entry)
+            if (
+                self.effective(at or lineage, context, True).name != "keep"
+                or not self.shows_resource(entry.get("resource"), context)
+                or self.withheld(entry, nowhere(context))
+            ):
+                scope.hidden.add(index)
+        while True:
+            if place.bundle is not None:
+                place.bundle.edges.pop(place.bundle.at, None)
+            scope.edges.clear()
+            shown_entries = {
+                index: self.entry(entry, index, scope, context)
+                for index, entry in enumerate(scope.entries)
+                if index not in scope.hidden
+            }
+            gone = {index for index, entry in shown_entries.items() if entry is None}
+            if bundle.get("type") == "document":
+                stored, now = self.stored_edges(scope, context), scope.edges
+                lost = reach(stored) - reach(now)
+                lost |= reach(both_ways(stored)) - reach(both_ways(now))
+                gone |= lost - scope.hidden
+            if not gone:
+                break
+            scope.hidden |= gone
+        entries = [entry for entry in shown_entries.values() if entry]
+        if entries:
+            out["entry"] = entries
+
+    def stored_edges(self, scope: BundleScope, context: Context) -> dict[int, set[int]]:
+        edges: dict[int, set[int]] = {}
+        for index, entry in enumerate(scope.entries):
+            base = (split(scope.identities[index]) or ("",))[0] or context.bases[0]
+            for text in references(entry.get("resource")):
+                identity = identify(text, base, context)
+                if identity in scope.identities:
+                    edges.setdefault(index, set()).add(scope.identities.index(identity))
+        return edges
+
+    def entry(
+        self, entry: Json, index: int, scope: BundleScope, context: Context
+    ) -> dict[str, Json] | None:
+        resource, identity = entry["resource"], scope.identities[index]
+        kind = resource["resourceType"]
+        scope.at = index
+        stored = entry.get("fullUrl")
+        real = resource.get("id")
+        if upstream := upstream_id(identity, context):
+            shown_id: str | None = self.show_id(*upstream, context)
+            full: str | None = f"{context.public}/{upstream[0]}/{shown_id}"
+        elif not self.pseudonymous(kind):
+            shown_id = real if isinstance(real, str) else None
+            full = stored if isinstance(stored, str) else None
+        else:
+            full = context.namer.show_uri(identity)
+            shown_id = full.removeprefix("urn:uuid:")
+        shown = self.resource(resource, identity, shown_id, scope, context)
+        if shown is None:
+            return None
+        out: dict[str, Json] = {}
+        if stored is not None and full is not None:
+            out["fullUrl"] = full
+        out["resource"] = shown
+        place = Place(context, identity, scope, nowhere(context).contained)
+        if extensions := self.extensions(entry.get("extension"), "top", place):
+            out["extension"] = extensions
+        if extensions := self.extensions(entry.get("modifierExtension"), "top", place):
+            out["modifierExtension"] = extensions
+        search = entry.get("search")
+        if isinstance(search, dict) and isinstance(search.get("mode"), str):
+            out["search"] = {"mode": search["mode"]}
+        request = entry.get("request")
+        if isinstance(request, dict) and isinstance(request.get("method"), str):
+            url = self.request_url(request.get("url"), context) or kind
+            out["request"] = {"method": request["method"], "url": url}
+        response = entry.get("response")
+        if isinstance(response, dict) and isinstance(response.get("status"), str):
+            out["response"] = {"status": response["status"]}
+            location = response.get("location")
+            url = self.request_url(location, context)
+            if url and "/" in url:
+                out["response"]["location"] = url
+        return out
+
+    def request_url(self, text: Json, context: Context) -> str | None:
+        if not isinstance(text, str):
+            return None
+        path = text.split("?")[0]
+        if is_type(path):
+            return path if self.shows_type(path) else None
+        identity = identify(path, context.bases[0], context)
+        upstream = upstream_id(identity, context) if identity else None
+        if upstream and is_type(upstream[0]) and self.shows_type(upstream[0]):
+            return f"{upstream[0]}/{self.show_id(*upstream, context)}"
+        return None
+
+    def link(self, link: Json, context: Context) -> dict[str, Json] | None:
+        if not isinstance(link, dict) or not isinstance(link.get("relation"), str):
+            return None
+        text = link.get("url")
+        for base in context.bases:
+            if isinstance(text, str) and text.startswith(base + "/"):
+                url = self.request_url(text[len(base) + 1 :], context)
+                if url and "?" not in text:
+                    return {"relation": link["relation"], "url": f"{context.public}/{url}"}
+        return None
+
+
+def nowhere(context: Context) -> Place:
+    """A place for judging alone: nothing contained, no Bundle around."""
+    return Place(context, "", None, Contained({}, lambda r: False, True))
+
+
+def reach(edges: dict[int, set[int]]) -> set[int]:
+    """The entries that the first one reaches."""
+    found, waiting = {0}, [0]
+    while waiting:
+        for index in edges.get(waiting.pop(), ()):
+            if index not in found:
+                found.add(index)
+                waiting.append(index)
+    return found
+
+
+def both_ways(edges: dict[int, set[int]]) -> dict[int, set[int]]:
+    """The same links, each also backwards."""
+    found = {index: set(others) for index, others in edges.items()}
+    for index, others in edges.items():
+        for other in others:
+            found.setdefault(other, set()).add(index)
+    return found
+
+
+def references(value: Json) -> Iterator[str]:
+    """Every literal reference at any depth of stored data."""
+    if isinstance(value, dict):
+        if isinstance(value.get("reference"), str):
+            yield value["reference"]
+        for item in value.values():
+            yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
