@@ -225,25 +225,26 @@ async def test_r_au_3_claims_that_are_none(payload: bytes) -> None:
     await refuse(Unauthorized, encode(payload, rsa_key("one"), "RS256", headers={"kid": "one"}))
 
 
+# claim, seconds from now, what is raised
 TIMES = [
-    ({"exp": NOW - 3600}, TokenExpired),
-    ({"exp": NOW - 45}, TokenExpired),
-    ({"exp": NOW - 10}, None),  # within the leeway of 30 s
-    ({"exp": NOW + 300.5}, None),
-    ({"exp": 10**18}, None),
-    ({"nbf": NOW + 10}, None),
-    ({"nbf": NOW + 120}, Unauthorized),
-    ({"nbf": NOW - 10}, None),
-    ({"nbf": 0}, None),
+    ("exp", -3600, TokenExpired),
+    ("exp", -45, TokenExpired),
+    ("exp", -10, None),  # within the leeway of 30 s
+    ("exp", 300.5, None),
+    ("exp", 10**18, None),
+    ("nbf", 10, None),
+    ("nbf", 120, Unauthorized),
+    ("nbf", -10, None),
+    ("nbf", -(10**9), None),
 ]
 
 
-@pytest.mark.parametrize(("changes", "error"), TIMES)
+@pytest.mark.parametrize(("claim", "offset", "error"), TIMES)
 async def test_r_au_3_times_have_a_leeway(
-    changes: dict[str, object], error: type[ProxyError] | None
+    claim: str, offset: float, error: type[ProxyError] | None
 ) -> None:
     """Clocks may differ by the leeway; an expired token says so with the code `expired`."""
-    token = sign(claims(**changes))
+    token = sign(claims(**{claim: int(time.time()) + offset}))
     if error is None:
         assert (await judge(token)).subject == "someone"
     else:
