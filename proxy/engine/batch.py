@@ -158,5 +158,6 @@ def _note(notes: Notes, facts: list[Facts]) -> None:
         rules=tuple(rules),
         policy=policy,
         entries=sum(fact.entries for fact in facts),
+        alarms=sum(fact.alarms for fact in facts),
     )
     notes.add_patients(patient for fact in facts for patient in fact.patients)

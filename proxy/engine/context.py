@@ -7,6 +7,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from hashlib import sha256
 
 from proxy.engine.gateway import Gateway
 from proxy.engine.messages import Answer, Ask, Call, Facts, Pairs
@@ -41,13 +42,15 @@ class Notes:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every step of one granted request needs. ``if_none_match``: that header, or empty."""
+    """What every step of one granted request needs. ``if_none_match``: that header, or empty.
+    ``watched``: whether the tripwire looks through what is shown."""
 
     gateway: Gateway
     caller: Caller
     view: View
     now: datetime
     if_none_match: str
+    watched: bool
     notes: Notes
 
     @classmethod
@@ -57,7 +60,8 @@ class Context:
         """The context of a granted request, noted for the audit."""
         notes.add(policy=f"{view.name}@{view.digest}")
         etags = call.headers.get("if-none-match", "")
-        return cls(gateway, caller, view, call.now, etags, notes)
+        watched = _is_watched(call.request_id, gateway.limits.tripwire)
+        return cls(gateway, caller, view, call.now, etags, watched, notes)
 
     @property
     def base(self) -> str:
@@ -109,6 +113,13 @@ class Context:
     def audit_name(self, url: str) -> str:
         """The pseudonym under the audit key of the patient with this absolute URL."""
         return hmac.digest(self.gateway.audit_key, url.encode(), "sha256")[:16].hex()
+
+
+def _is_watched(request_id: str, share: int) -> bool:
+    """Whether a request is one of the share; by its id, which the shell draws at random."""
+    if not share:
+        return False
+    return int.from_bytes(sha256(request_id.encode()).digest()[:8], "big") % share == 0
 
 
 def ask_one(ask: Ask) -> Generator[Ask | tuple[Ask, ...], Answer | tuple[Answer, ...], Answer]:

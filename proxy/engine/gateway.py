@@ -18,7 +18,8 @@ class Limits:
 
     ``target``: characters of the request target. ``parameters``: of one search, URL and form
     together. ``entries``: of one batch. ``body``: bytes. ``asks``: upstream calls that filling
-    one page may cause. ``page_seconds``: how long a page link lives.
+    one page may cause. ``page_seconds``: how long a page link lives. ``tripwire``: one answer in so
+    many is looked through for what was removed, none if 0.
     """
 
     target: int = 8_000
@@ -27,6 +28,7 @@ class Limits:
     body: int = 10_000_000
     asks: int = 50
     page_seconds: int = 3_600
+    tripwire: int = 100
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -67,7 +67,8 @@ class Facts:
 
     ``interaction``: FHIR interaction code (``read``, ``search-type``, ``batch`` …) or empty if it
     was never understood. ``patients``: pseudonyms under the audit key. ``rules``: ids of the
-    policy lines that decided. ``policy``: ``name@digest``.
+    policy lines that decided. ``policy``: ``name@digest``. ``alarms``: values in which the
+    tripwire still found what was removed; it looks at a share of the answers.
     """
 
     interaction: str = ""
@@ -77,6 +78,7 @@ class Facts:
     rules: tuple[str, ...] = ()
     entries: int = 0
     patients: tuple[str, ...] = ()
+    alarms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

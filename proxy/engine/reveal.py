@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from proxy.engine.context import Context, render
 from proxy.engine.projection import Projection
+from proxy.engine.tripwire import alarm
 from proxy.errors import InternalError, UpstreamBroken
 from proxy.fhir.codec import CodecError, JsonObject, decode
 from proxy.fhir.reference import is_id
@@ -29,7 +30,20 @@ def reveal(context: Context, body: bytes) -> JsonObject | None:
         isinstance(id_, str) and is_id(id_)
     ):
         raise InternalError()
+    if context.watched:
+        _look(context, stored, shown)
     return shown
+
+
+def _look(context: Context, stored: JsonObject, shown: JsonObject) -> None:
+    """Look for what was removed in what is shown. An alarm is recorded and changes nothing: a
+    different answer would itself tell; so does a tripwire that cannot read what it looks at."""
+    try:
+        found = alarm(stored, shown)
+    except Exception:
+        found = 1
+    if found:
+        context.notes.add(alarms=context.notes.facts.alarms + found)
 
 
 def load(body: bytes) -> JsonObject:

@@ -107,6 +107,9 @@ async def converse(front: Front, trace: Trace, request: web.Request, target: str
         call = make_call(request, target, body, caller, front.now(), trace.request_id)
         reply = await drive(front.start(call), sender(front), front.offload, weight=len(call.body))
         trace.facts = reply.facts
+        if reply.facts.alarms:
+            found = {"request_id": trace.request_id, "hits": reply.facts.alarms}
+            log.error("tripwire", extra=found)
         if reply.status == InternalError.status:
             log.error("fault", extra={"request_id": trace.request_id, "fault": "core"})
         if not reply.body and reply.status != HTTPStatus.NOT_MODIFIED:

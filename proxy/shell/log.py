@@ -30,6 +30,7 @@ FIELDS = (
     "status",
     "duration_ms",
     "fault",
+    "hits",
     "address",
     "worker",
 )

@@ -76,12 +76,13 @@ def make_call(
     method: str = "GET",
     body: bytes = b"",
     now: datetime = NOW,
+    request_id: str = "r1",
     **headers: str,
 ) -> Call:
     """A call. ``who``: a role, a caller, or nobody. ``headers``: ``_`` for ``-``."""
     held = caller(who) if isinstance(who, str) else who
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Call(method, target, named, body, held, now, "r1")
+    return Call(method, target, named, body, held, now, request_id)
 
 
 def form_call(who: Caller | str, target: str, form: str) -> Call:

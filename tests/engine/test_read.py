@@ -319,6 +319,20 @@ def test_facts(role: str) -> None:
     assert len(name) == 32
 
 
+def test_the_tripwire_looks_at_a_share() -> None:
+    """R-TC-11: a removed name that still stands in a shown value is noticed and counted; the answer
+    stays as it is, looked at or not."""
+    stored = patient("p1", address=[{"city": "Everywoman"}])
+    replies = [
+        converse(make_call(LDS, target(LDS), request_id=f"r{i}"), (ASK, ok(stored)))
+        for i in range(1000)
+    ]
+    assert len({(r.status, r.headers, r.body) for r in replies}) == 1
+    looked = [r.facts.alarms for r in replies if r.facts.alarms]
+    assert 0 < len(looked) < 40
+    assert set(looked) == {1}
+
+
 def test_facts_of_refusals() -> None:
     """R-EL-4: a refused request is recorded too, with what was understood of it."""
     facts = converse(make_call(LDS, "/Patient?family=Everywoman&nonsense=1")).facts
