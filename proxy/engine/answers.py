@@ -117,8 +117,11 @@ class Row:
         return f"{self.type}/{self.id}"
 
 
-def check(answer: Answer, table: Mapping[int, type[ProxyError]]) -> bytes:
-    """The body of a 200, at a depth that can be read.
+def check(
+    answer: Answer, table: Mapping[int, type[ProxyError]], *, passes: bool = True
+) -> bytes:
+    """The body of a 200. ``passes``: whether its bytes will be handed on without being decoded, so
+    that its depth and encoding must be checked here.
 
     Raises the answer's own error, what ``table`` says of its status, or :class:`UpstreamBroken`.
     """
@@ -127,6 +130,8 @@ def check(answer: Answer, table: Mapping[int, type[ProxyError]]) -> bytes:
     if answer.status != OK:
         raise table.get(answer.status, UpstreamBroken)()
     body = answer.body
+    if not passes:
+        return body
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and depth(body) > MAX_DEPTH:
         raise UpstreamBroken()
     if not body.isascii():
@@ -137,12 +142,14 @@ def check(answer: Answer, table: Mapping[int, type[ProxyError]]) -> bytes:
     return body
 
 
-def read_resource(answer: Answer, type_: str, id_: str) -> tuple[bytes, Resource]:
+def read_resource(
+    answer: Answer, type_: str, id_: str, *, passes: bool = True
+) -> tuple[bytes, Resource]:
     """The bytes of the one resource that was asked for, and what it says of itself (R-UM-3).
 
     Raises :class:`NotFound`, :class:`Deleted`, or :class:`UpstreamBroken` if it is another one.
     """
-    body = check(answer, READ)
+    body = check(answer, READ, passes=passes)
     found = _decode(_resources, body)
     if found.resourceType != type_ or found.id != id_:
         raise UpstreamBroken()

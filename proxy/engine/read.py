@@ -65,7 +65,8 @@ def _choose(
     failure: ProxyError | None = None
     for id_, answer in zip(ids, answers, strict=True):
         try:
-            return (*read_resource(answer, type_, id_), answer)
+            passes = context.view.identity
+            return (*read_resource(answer, type_, id_, passes=passes), answer)
         except Deleted as deleted:
             missing = deleted if context.view.identity else missing
         except NotFound:

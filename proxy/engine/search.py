@@ -122,7 +122,7 @@ def _fetch(context: Context, plan: Plan, url: str, form: Pairs) -> Fetch:
             raise BadValue("A search value is not one that this server understands.")
         if context.view.identity and answer.error is None and answer.status in (404, 405):
             raise NotSupported("The search uses something that this server does not support.")
-    return read_bundle(check(answer, {}), "searchset")
+    return read_bundle(check(answer, {}, passes=context.view.identity), "searchset")
 
 
 def _next_url(context: Context, bundle: Bundle, asked: set[str]) -> str:

@@ -75,8 +75,11 @@ def _in_bundle(body: bytes, bases: Bases) -> list[str]:
         return []
     found = []
     for entry in entries:
+        resource = bytes(entry.resource)
+        if b'"Patient"' not in resource:  # spares reading the others
+            continue
         try:
-            clue = _clues.decode(bytes(entry.resource))
+            clue = _clues.decode(resource)
         except _FAILURES:
             continue
         if clue.resourceType == "Patient":

@@ -15,6 +15,7 @@ import orjson
 from proxy.engine.flow import exchange
 from proxy.engine.gateway import Gateway, Limits
 from proxy.engine.messages import Answer, Ask, Call, Reply
+from proxy.fhir.codec import encode
 from proxy.fhir.reference import Bases
 from proxy.lenses.identity import Namer
 from proxy.lenses.keys import KeyRing
@@ -151,7 +152,7 @@ def issue_of(reply: Reply) -> tuple[int, str]:
 
 def ok(resource: object, **headers: str) -> Answer:
     """A 200 of the upstream."""
-    body = resource if isinstance(resource, bytes) else orjson.dumps(resource)
+    body = resource if isinstance(resource, bytes) else encode(resource)
     return Answer(200, {k.replace("_", "-"): v for k, v in headers.items()}, body)
 
 
