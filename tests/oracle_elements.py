@@ -65,7 +65,7 @@ class Elements(Required):
         """One property with its sibling, as shown; empty if it does not show."""
         value = parent.get(prop.name)
         sibling = parent.get("_" + prop.name) if prop.primitive else None
-        if value is None and not sibling:
+        if value is None and sibling is None:
             return {}
         if value is not None and isinstance(value, list) != prop.many:
             at = extend(lineage, prop, None)
@@ -73,7 +73,7 @@ class Elements(Required):
             if not decision.shows:
                 return {}
             if self.required(kind, parent, prop):
-                return facts.masked_property(prop, value)
+                return facts.masked_property(prop)
             if prop.primitive:
                 mask: Json = facts.dar()
                 return (
@@ -81,7 +81,7 @@ class Elements(Required):
                     if prop.many
                     else {"_" + prop.name: mask}
                 )
-            mask = facts.masked_complex(prop.code, value)
+            mask = facts.masked_complex(prop.code)
             return {prop.name: [mask] if prop.many else mask}
         if not prop.primitive:
             items: list[Json] = as_list(value) if prop.many else [value]
@@ -131,11 +131,13 @@ class Elements(Required):
         if required and prop.code in facts.LEGAL:
             masked = (facts.LEGAL[prop.code], None)
         if method.name == "mask":
-            return masked if value is not None or sibling else None
+            return masked if value is not None or sibling is not None else None
         held = sibling.get("extension") if isinstance(sibling, dict) else None
         if value is None:
             if decision.keeps:
                 extensions = self.extensions(held, "top", place, dar=True)
+            elif required and prop.code in facts.LEGAL:
+                return masked
             else:
                 extensions = [d for d in map(clean_dar, as_list(held)) if d]
             return (None, {"extension": extensions}) if extensions else None
@@ -266,7 +268,7 @@ class Elements(Required):
         banded = self.aged(kind, parent, prop, value, place)
         if isinstance(banded, dict):
             out = self.band(code, banded, out, value, state, lineage, place)
-        if code in facts.QUANTITIES and "code" in value and "code" not in out:
+        if code in facts.QUANTITIES and "code" in value and not {"code", "_code"} & set(out):
             out.pop("system", None)
         if "extension" in out and not with_value:
             return out
