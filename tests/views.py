@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -133,7 +132,3 @@ def examples(shared: Path) -> Iterator[tuple[str, Any]]:
     """Every published FHIR example by its file name, decoded exactly."""
     for file in sorted((shared / "ecr-examples" / "fhir").rglob("*.json")):
         yield f"{file.parent.name}/{file.name}", decode(file.read_bytes())
-
-
-def load_json(file: Path) -> Any:
-    return json.loads(file.read_text())
