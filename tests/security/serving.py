@@ -29,6 +29,7 @@ from tests.security.product import (
     token,
     upstream_port,
 )
+from tests.tripwire import readings
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 FHIR = {"Content-Type": "application/fhir+json"}
@@ -55,7 +56,8 @@ def common() -> tuple[Settings, Parts]:
 @asynccontextmanager
 async def product_of(folder: Path, parts: Parts, **settings: Any) -> AsyncIterator[Product]:
     """The proxy around other parts than the common ones."""
-    own = replace(_built()[0], audit=AuditSettings(folder / "audit.ndjson"), **settings)
+    changed: dict[str, Any] = {"audit": AuditSettings(folder / "audit.ndjson"), **settings}
+    own = replace(_built()[0], **changed)
     async with TestServer(assemble(own, parts), host="127.0.0.1") as server:
         assert server.port is not None
         yield Product(server.port, own, parts)
@@ -136,3 +138,8 @@ def local(url: str) -> str:
     public = _built()[0].server.public_url
     assert url.startswith(public + "/")
     return url.removeprefix(public)
+
+
+def is_clean_of(text: str, *secrets: str) -> bool:
+    """Whether none of ``secrets`` is in ``text``, plain or decoded."""
+    return not any(secret.lower() in form for form in readings(text) for secret in secrets)
