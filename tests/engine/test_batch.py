@@ -250,6 +250,18 @@ def test_no_batch_in_a_batch(inner: dict[str, str]) -> None:
     assert asked == []
 
 
+@pytest.mark.parametrize(
+    ("query", "status"), [("?_pretty=true", 200), ("?_format=xml", 406), ("?x=y", 400)]
+)
+def test_parameters_of_a_batch(query: str, status: int) -> None:
+    """A batch takes its format and nothing else."""
+    body = b'{"resourceType":"Bundle","type":"batch","entry":[]}'
+    call = make_call(INV, f"/{query}", "POST", body, content_type="application/fhir+json")
+    reply = converse(call)
+    assert reply.status == status
+    assert (b'\n  "type"' in reply.body) is (status == 200)
+
+
 def test_anonymous_batches() -> None:
     """R-AU-1: without a token a batch is refused as anything else is."""
     call = make_call(None, "/", "POST", b"{}", content_type="application/fhir+json")

@@ -306,6 +306,12 @@ def test_project_is_needed() -> None:
     assert issue_of(converse(make_call(nobody, target(LDS)))) == (403, "forbidden")
 
 
+def test_limits_of_a_request() -> None:
+    """R-DS-4: an over-long target is refused; so is a body where none belongs."""
+    assert issue_of(converse(make_call(LDS, "/Patient?gender=" + "x" * 9_000)))[0] == 414
+    assert issue_of(converse(make_call(LDS, "/Patient", body=b"x"))) == (400, "structure")
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_facts(role: str) -> None:
     """R-EL-4: the audit learns names, counts, the policy and its lines; no value."""
