@@ -145,7 +145,7 @@ def check(
 def read_resource(
     answer: Answer, type_: str, id_: str, *, passes: bool = True
 ) -> tuple[bytes, Resource]:
-    """The bytes of the one resource that was asked for, and what it says of itself (R-UM-3).
+    """The bytes of the one resource that was asked for, and what it says of itself.
 
     Raises :class:`NotFound`, :class:`Deleted`, or :class:`UpstreamBroken` if it is another one.
     """

@@ -61,7 +61,8 @@ def history(
     bundle = read_bundle(check(answer, HISTORY), "history")
     links += _next_link(context, bundle, page, path)
     whole = interaction.code != "history-system"
-    entries = [_entry(context, entry) for entry in bundle.entry if _granted(context, entry, whole)]
+    granted = [entry for entry in bundle.entry if _granted(context, entry, interaction)]
+    entries = [_entry(context, entry) for entry in granted]
     context.notes.add(entries=len(entries))
     body = assemble("history", links, entries, bundle.total if whole else None)
     return Reply(200, prettify(body) if pretty else body)
@@ -102,11 +103,14 @@ def _next_link(context: Context, bundle: Bundle, page: Page, path: str) -> Pairs
     return (("next", f"{context.base}/{path}?{PARAMETER}={token}"),)
 
 
-def _granted(context: Context, entry: Entry, whole: bool) -> bool:
-    """Whether the entry's type is one whose history the caller may see."""
-    if whole:
-        return True
+def _granted(context: Context, entry: Entry, interaction: Interaction) -> bool:
+    """Whether the entry's type is one whose history the caller may see. Raises
+    :class:`UpstreamBroken` for another resource than was asked for."""
     row = read_row(entry)
+    if interaction.type:
+        if row and (row.type != interaction.type or interaction.id not in ("", row.id)):
+            raise UpstreamBroken()
+        return True
     type_ = row.type if row and row.type else parse_reference(entry.fullUrl).type
     return bool(type_) and may(context.caller, context.view, "history-type", type_)
 

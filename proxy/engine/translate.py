@@ -80,7 +80,7 @@ def _reads_zip5(question: Question) -> bool:
 
 
 def _check_postal(question: Question) -> None:
-    """A shown ZIP code is asked for whole (search rules, table 4.3)."""
+    """A shown ZIP code is asked for whole."""
     for value in question.written.alternatives:
         if not re.fullmatch(r"[0-9]{5}", value):
             raise BadValue("A postal code must have exactly five digits.")

@@ -128,7 +128,7 @@ def test_security_names_the_endpoints() -> None:
 
 
 def test_self_check() -> None:
-    """Search rules 4.6: for each restricted role, every type, parameter and modifier that the
+    """For each restricted role, every type, parameter and modifier that the
     table does not offer is refused without an ask; what it offers is asked."""
     for role in (LDS, DEID):
         table = gateway().verdicts[role]

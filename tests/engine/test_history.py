@@ -153,8 +153,10 @@ def test_links_serve_one_caller() -> None:
      (ok({"resourceType": "Bundle", "type": "searchset"}), 502),
      (ok({"resourceType": "Bundle", "type": "history", "entry": [
          {"resource": patient("p1"), "request": {"method": "PUT", "url": "x"}}],
-         "link": [{"relation": "next", "url": "http://evil.example/x"}]}), 502)],
-    ids=["404", "410", "500", "a resource", "a searchset", "a link elsewhere"],
+         "link": [{"relation": "next", "url": "http://evil.example/x"}]}), 502),
+     (ok({"resourceType": "Bundle", "type": "history", "entry": [{"resource": patient("p2")}]}),
+      502)],
+    ids=["404", "410", "500", "a resource", "a searchset", "a link elsewhere", "another's"],
 )
 def test_answers(answer: Answer, status: int) -> None:
     """R-UM-3, R-UM-7: what is no history is withheld; what is missing is missing."""
