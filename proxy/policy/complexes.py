@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.fhir.codec import Json, JsonObject
-from proxy.fhir.structure import Property, is_quantity
+from proxy.fhir.structure import Property, is_quantity, properties
 from proxy.lenses import method as lens_method
 from proxy.lenses.context import masked
 from proxy.lenses.narrative import masked_narrative
@@ -93,13 +93,15 @@ def _masked(compiler: Compiler, walk: Walker, prop: Property) -> Show:
     if prop.type == "Narrative":
         return lambda value, scope: None if value is None else masked_narrative()
     withholds = compiler.extensions.withholds
+    bears = "modifierExtension" in properties(prop.type)
 
     def show(value: Json, scope: Scope) -> Json | None:
         if value is None:
             return None
-        if isinstance(value, dict) and "modifierExtension" in value and withholds(value):
+        item: JsonObject = value if isinstance(value, dict) else {}
+        if "modifierExtension" in item and withholds(item, bears=bears):
             return None
-        opened = walk(value if isinstance(value, dict) else {}, scope) or {}
+        opened = walk(item, scope) or {}
         return _as_masked(prop.type, opened)
 
     return show
@@ -122,13 +124,14 @@ def _transformed(compiler: Compiler, inner: Site, code: str, walk: Walker | None
     extensions = compiler.extensions
     instead = masked_item(compiler, inner.type)
     hooks = quantity_codes(compiler.policy) if is_quantity(inner.type) else []
+    bears = "modifierExtension" in properties(inner.type)
 
     def show(value: Json, scope: Scope) -> Json | None:
         if value is None:
             return None
         if not isinstance(value, dict):
             return instead()
-        if "modifierExtension" in value and extensions.withholds(value):
+        if "modifierExtension" in value and extensions.withholds(value, bears=bears):
             return None
         if value.keys() <= {"id", "extension"}:
             reason = extensions.show(value.get("extension"), scope, bare=True, listed=False)
@@ -153,7 +156,7 @@ def reference(walk: Walker, compiler: Compiler, site: Site) -> Walker:
     shown, withholds = compiler.shown, compiler.extensions.withholds
 
     def show(obj: JsonObject, scope: Scope) -> JsonObject | None:
-        if "modifierExtension" in obj and withholds(obj):
+        if "modifierExtension" in obj and withholds(obj, bears=False):
             return None
         text, declared = obj.get("reference"), obj.get("type")
         out: JsonObject = {}

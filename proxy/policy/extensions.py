@@ -24,15 +24,21 @@ class Extensions:
         self._compiler = compiler
         self._walks: dict[str, Walker] = {}
 
-    def withholds(self, obj: JsonObject) -> bool:
-        """Whether an unlisted modifierExtension withholds what bears it (R4,
-        extensibility.html#modifierExtension: it may change the meaning of the rest)."""
+    def withholds(self, obj: JsonObject, *, bears: bool = True) -> bool:
+        """Whether a modifierExtension withholds what bears it (R4,
+        extensibility.html#modifierExtension: it may change the meaning of the rest): one that is
+        not listed, of which nothing shows, or that stands where R4 has none (not ``bears``)."""
         found = obj.get("modifierExtension")
         if found is None or found == []:
             return False
-        if not isinstance(found, list):
+        if not isinstance(found, list) or not bears:
             return True
-        return any(not isinstance(e, dict) or e.get("url") not in self._rules for e in found)
+        return not all(isinstance(e, dict) and self._shows_something(e) for e in found)
+
+    def _shows_something(self, item: JsonObject) -> bool:
+        if item.get("url") not in self._rules:
+            return False
+        return self._show_one(item, self._compiler.nowhere, bare=False, listed=True) is not None
 
     def step(self, name: str) -> Step:
         """The step of ``extension`` or ``modifierExtension`` on an element that is kept."""
@@ -83,7 +89,7 @@ class Extensions:
     ) -> JsonObject | None:
         """One extension: all its parts (``parts`` None) or those named; ``cover``: its value
         shows even where its datatype would hide it."""
-        if "modifierExtension" in item and self.withholds(item):
+        if "modifierExtension" in item and self.withholds(item, bears=False):
             return None
         has_value = any(k.lstrip("_").startswith("value") for k in item)
         out: JsonObject = {}

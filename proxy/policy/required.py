@@ -1,7 +1,7 @@
 """What stands in place of a required element that a rule hides.
 
 Required is what R4's cardinality demands, and what these invariants demand of a type: bdl-9,
-bdl-10, org-1, pat-1, cmp-1, obs-3, fhs-2, qty-3 (the last by the rule of Quantity codes).
+bdl-10, org-1, pat-1, cmp-1, obs-3, mad-1, fhs-2, qty-3 (the last by the rule of Quantity codes).
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ DEMANDS: Mapping[str, tuple[Demand, ...]] = {
     "Organization": (Demand("org-1", ("name", "identifier"), _text),),
     "Patient.contact": (Demand("pat-1", ("name", "telecom", "address", "organization"), masked),),
     "Composition.section": (Demand("cmp-1", ("text", "entry", "section"), masked_narrative),),
+    "MedicationAdministration.dosage": (
+        Demand("mad-1", ("dose", "rateRatio", "rateQuantity"), masked),
+    ),
     "Observation.referenceRange": (Demand("obs-3", ("text", "low", "high"), _text),),
 }
 

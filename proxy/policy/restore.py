@@ -57,13 +57,21 @@ def _shows(out: JsonObject, name: str) -> bool:
     return name in out or "_" + name in out
 
 
+def _identifies(out: JsonObject, name: str) -> bool:
+    """Whether a required identifier shows more than that it is masked."""
+    shown = out.get(name)
+    items = shown if isinstance(shown, list) else [shown]
+    return any(isinstance(item, dict) and item.keys() - {"extension"} for item in items)
+
+
 def _restore(type_name: str, props: list[Property], compiler: Compiler, site: Site) -> Restore:
     names = [p.name for p in props]
     always = len(props) == 1 and hides(compiler, site, props[0])
     makers = {p.name: _maker(type_name, p, compiler) for p in props}
+    shows = _identifies if props[0].type == "Identifier" else _shows
 
     def restore(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
-        if any(_shows(out, n) for n in names):
+        if any(shows(out, n) for n in names):
             return
         name = next((n for n in names if _had(obj, n)), names[0] if always else None)
         if name is not None:
@@ -134,7 +142,7 @@ def _document_demands(compiler: Compiler, site: Site) -> list[Restore]:
     def restore(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
         if obj.get("type") != "document":
             return
-        if not _shows(out, "identifier") and _had(obj, "identifier"):
+        if not _identifies(out, "identifier") and _had(obj, "identifier"):
             identifier(obj, out, scope)
         if "timestamp" not in out:
             shown = show(obj.get("timestamp"), scope)

@@ -13,7 +13,7 @@ from proxy.lenses.context import Naming
 
 # The fate of a thing in the Bundle at hand: how a reference to it is shown, or None if it is not.
 Fates = dict[str, str | None]
-AS_STORED = ""  # a thing elsewhere whose id is real: references to it stay as they are
+AS_STORED = ""  # a thing elsewhere whose id is real: references name its absolute URL
 
 
 @dataclass(slots=True)
@@ -47,19 +47,19 @@ class Contained:
 
 
 class _Nameless:
-    """Names for a walk over nothing; asking it for one is a fault."""
+    """Names for a walk of which only matters whether anything shows."""
 
     def show_id(self, type: str, real: str) -> str:
-        raise LookupError
+        return "x"
 
     def show_uri(self, uri: str) -> str:
-        raise LookupError
+        return "urn:x:x"
 
     def show_identifier(self, system: str | None, value: str) -> tuple[str, str]:
-        raise LookupError
+        return "urn:x:x", "x"
 
     def show_document_identifier(self, value: str) -> tuple[str, str]:
-        raise LookupError
+        return "urn:x:x", "x"
 
 
 @dataclass(slots=True)
@@ -92,13 +92,13 @@ class Scope:
 
     @classmethod
     def nowhere(cls) -> Scope:
-        """A scope in which nothing is named or referred to."""
+        """A scope without a Bundle, in which everything referred to counts as shown."""
         return cls(
             namer=_Nameless(),
             bases=Bases("http://localhost"),
             public="",
             today=date.min,
-            shows=lambda type: False,
+            shows=lambda type: True,
             pseudonym=lambda type: True,
         )
 
@@ -151,7 +151,7 @@ class Scope:
             if identity in fates:
                 fate = fates[identity]
                 if fate == AS_STORED:
-                    return reference.text, identity
+                    return identity, identity
                 return fate, identity if fate is not None else ""
         return self._refer_outside(reference, identity, declared), ""
 
@@ -166,7 +166,7 @@ class Scope:
             if type and not (isinstance(type, str) and self.shows(type)):
                 return None
         if reference.type in RESOURCES and not self.pseudonym(reference.type):
-            return reference.text
+            return identity
         return self.namer.show_uri(identity) if identity else None
 
     def show_canonical(self, text: str) -> str | None:

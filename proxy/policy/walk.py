@@ -142,8 +142,8 @@ class Compiler:
         for element, stem in DEPENDENT.get(site.type, ()):
             hooks.append(complexes.dependent(element, stem))
         if site.type == "Reference":
-            return complexes.reference(self._loop(steps, [], hooks, False), self, site)
-        walk = self._loop(steps, restore, hooks, opened)
+            return complexes.reference(self._loop(site, steps, [], hooks, False), self, site)
+        walk = self._loop(site, steps, restore, hooks, opened)
         if site.type == "Coding" and site.decision.mode.kind == "keep":
             return complexes.coding(walk, self, site)
         return walk
@@ -211,6 +211,7 @@ class Compiler:
 
     def _loop(
         self,
+        site: Site,
         steps: dict[str, Step | type],
         restore: list[Restore],
         hooks: list[complexes.Hook],
@@ -218,10 +219,11 @@ class Compiler:
     ) -> Walker:
         get = steps.get
         withholds = self.extensions.withholds
+        bears = "modifierExtension" in properties(site.type)
         text, truth, whole = str, bool, int
 
         def walk(obj: JsonObject, scope: Scope) -> JsonObject | None:
-            if "modifierExtension" in obj and withholds(obj):
+            if "modifierExtension" in obj and withholds(obj, bears=bears):
                 return None
             out: JsonObject = {}
             for key, value in obj.items():
