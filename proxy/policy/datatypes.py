@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from proxy.fhir.r4 import TYPES
 from proxy.fhir.structure import RESOURCES, is_quantity
+from proxy.lenses.pseudonyms import DOCUMENT
 from proxy.policy.mistakes import offer
 from proxy.policy.paths import PathError, elements
 
@@ -33,7 +34,6 @@ IDENTIFYING = frozenset(
         "Coding",
     ]
 )
-DOCUMENT = "Identifier.document"
 DATATYPES = frozenset(n for n, t in TYPES.items() if t.kind == "datatype" and not t.abstract)
 _NO_MEMBER = {
     "Reference.reference": ("ids take no rule but [ids]", "take the line out"),

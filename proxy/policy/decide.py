@@ -13,37 +13,14 @@ from typing import Literal
 
 from proxy.fhir.r4 import TYPES
 from proxy.fhir.structure import Property, is_quantity
-from proxy.lenses.pseudonyms import DOCUMENT
+from proxy.policy.datatypes import DOCUMENT, IDENTIFYING
 from proxy.policy.model import Method, PathRule, Policy, Source, TypeRule
 
 KEEP, REMOVE = Method("keep"), Method("remove")
 RANK = {"remove": 0, "mask": 1, "keep": 3, "pass": 4}  # a transform stands between: 2
 
-IDENTIFYING = frozenset(
-    [
-        "string",
-        "markdown",
-        "xhtml",
-        "base64Binary",
-        "uri",
-        "url",
-        "oid",
-        "uuid",
-        "date",
-        "dateTime",
-        "instant",
-        "time",
-        "HumanName",
-        "Address",
-        "ContactPoint",
-        "Identifier",
-        "Attachment",
-        "Annotation",
-        "Signature",
-        "Narrative",
-        "Location.position",
-    ]
-)
+# A Coding is judged by its system, not by its type; a position is a backbone element.
+_IDENTIFYING = IDENTIFYING - {"Coding"} | {"Location.position"}
 DATES = frozenset({"date", "dateTime", "instant", "time"})
 
 # Where the identifier of a document stands: (type or backbone, property).
@@ -134,7 +111,7 @@ def rank(method: Method) -> int:
 def identifies(parent: str, prop: Property) -> bool:
     """Whether a value here can identify (a Coding's and Quantity's code apart)."""
     code = prop.type
-    if code not in IDENTIFYING:
+    if code not in _IDENTIFYING:
         return False
     if code == "uri":
         if prop.name == "system" and any(e.name == "code" for e in TYPES[parent].elements):
