@@ -36,10 +36,10 @@ HEALTHY_WITHIN = 30  # seconds
 class Image:
     """One stage while its steps are executed."""
 
-    def __init__(self, workplace: Path, name: str) -> None:
-        self.root = workplace / "root"  # the same for every stage, as "/" is
-        self.kept = workplace / f"stage-{name}"
-        self.python = workplace / f"python-{name}"
+    def __init__(self, room: Path, name: str) -> None:
+        self.root = room / "root"  # the same for every stage, as "/" is
+        self.kept = room / f"stage-{name}"
+        self.python = room / f"python-{name}"
         self.directory = "/"
         self.environment: dict[str, str] = {}
         self.root.mkdir()
