@@ -13,7 +13,8 @@ from typing import Literal
 
 from proxy.fhir.r4 import TYPES
 from proxy.fhir.structure import Property, is_quantity
-from proxy.policy.datatypes import DOCUMENT, IDENTIFYING
+from proxy.lenses.pseudonyms import DOCUMENT
+from proxy.policy.datatypes import IDENTIFYING
 from proxy.policy.model import Method, PathRule, Policy, Source, TypeRule
 
 KEEP, REMOVE = Method("keep"), Method("remove")

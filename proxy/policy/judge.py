@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from proxy.ecr.extensions import EXTENSIONS
 from proxy.fhir.r4 import Element
-from proxy.policy.datatypes import DATATYPES, DOCUMENT
+from proxy.lenses.pseudonyms import DOCUMENT
+from proxy.policy.datatypes import DATATYPES
 from proxy.policy.draft import Draft, PathLine, TypeLine
 from proxy.policy.methods import TRANSFORM, rank
 from proxy.policy.mistakes import Findings, nearest

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from proxy.ecr.extensions import value_types
 from proxy.fhir.r4 import TYPES
-from proxy.policy.datatypes import DOCUMENT, IDENTIFYING
+from proxy.lenses.pseudonyms import DOCUMENT
+from proxy.policy.datatypes import IDENTIFYING
 from proxy.policy.draft import Draft, ExtensionLine, PathLine, TypeLine
 from proxy.policy.methods import rank, shows_less, spelled
 from proxy.policy.mistakes import Findings

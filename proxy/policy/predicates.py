@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.policy.datatypes import DOCUMENT, IDENTIFYING
+from proxy.lenses.pseudonyms import DOCUMENT
+from proxy.policy.datatypes import IDENTIFYING
 from proxy.policy.draft import Draft, PathLine
 from proxy.policy.methods import rank, shows_less, spelled
 from proxy.policy.mistakes import Findings
