@@ -9,7 +9,7 @@ there, the output is the same.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,11 @@ def documents() -> list[JsonObject]:
     return [*found, *alone]
 
 
-def footprint(policy: str) -> Found:
-    """For every leaf path of the generated documents, what its markers did."""
+def footprint(policy: str, held: Iterable[JsonObject] | None = None) -> Found:
+    """For every leaf path of the generated documents, or of ``held``, what its markers did."""
     case = Case(policy)
     found: Found = defaultdict(set)
-    for document in documents():
+    for document in documents() if held is None else held:
         resource: Any = decode(encode(document))
         plain = encode(case.reveal(resource))
         for path, leaf in representatives(resource):

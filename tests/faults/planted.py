@@ -1,0 +1,376 @@
+"""Small faults, each a patch of one function or table of the product while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp.web_protocol import RequestHandler
+
+from proxy.engine import context, paging, read, reveal, search, translate
+from proxy.engine.context import Context, render
+from proxy.engine.messages import Answer
+from proxy.engine.question import Sent
+from proxy.errors import AuditUnavailable, Deleted, Gone, NotFound
+from proxy.fhir import codec
+from proxy.fhir.codec import Fragment, Json, JsonObject
+from proxy.fhir.structure import RESOURCES, Property
+from proxy.lenses import dates, identity, pseudonyms
+from proxy.policy import ages, arrays, complexes, extensions, primitives, resources, scope, walk
+from proxy.policy.bundle import BundleWalk, Entry
+from proxy.policy.decide import KEEP, Decision, Mode
+from proxy.policy.decide import decide as decided
+from proxy.policy.scope import Contained, Scope
+from proxy.policy.verdicts import Verdict, VerdictTable
+from proxy.shell.audit import Audit, Exchange
+from proxy.shell.protocol import Protocol
+from tests.rig import DEID, LDS
+
+Patch = pytest.MonkeyPatch
+SHOWN = Decision(KEEP, Mode("cover"), None, "planted")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """``plant``: puts it in. ``role``: in whose view it is looked for. ``shell``: whether it lies
+    in the shell, where its own tests look for it, too."""
+
+    name: str
+    plant: Callable[[Patch], None]
+    role: str = DEID
+    shell: bool = False
+
+
+def _year_shows_date(patch: Patch) -> None:
+    patch.setitem(dates._TO_TEXT, "year", (lambda text: text, dates.DATES))
+
+
+def _mask_dropped(patch: Patch) -> None:
+    patch.setattr(walk, "restorers", lambda *_: [])
+
+
+def _identifier_shown(patch: Patch) -> None:
+    patch.setattr(pseudonyms, "show_identifier", lambda value, context: value)
+
+
+def _keep(patch: Patch, parent: str, name: str) -> None:
+
+    def decide(policy: Any, where: str, prop: Property, *rest: Any) -> Decision:
+        if (where, prop.name) == (parent, name):
+            return SHOWN
+        return decided(policy, where, prop, *rest)
+
+    patch.setattr(walk, "decide", decide)
+
+
+def _display_kept(patch: Patch) -> None:
+    _keep(patch, "Reference", "display")
+
+
+def _contact_kept(patch: Patch) -> None:
+    _keep(patch, "Patient", "contact")
+
+
+def _narrative_passed(patch: Patch) -> None:
+    whole = complexes.make_item
+
+    def make_item(compiler: Any, site: Any, prop: Property, *rest: Any) -> Any:
+        if prop.type == "Narrative":
+            return complexes.Item(lambda value, scope: value, None)
+        return whole(compiler, site, prop, *rest)
+
+    patch.setattr(complexes, "make_item", make_item)
+
+
+def _element_id_kept(patch: Patch) -> None:
+    whole = walk.Compiler._make_walker
+
+    def make_walker(compiler: walk.Compiler, site: walk.Site) -> walk.Walker:
+        walker = whole(compiler, site)
+
+        def show(obj: JsonObject, scope: Scope) -> JsonObject | None:
+            out = walker(obj, scope)
+            return out if out is None or "id" not in obj else {**out, "id": obj["id"]}
+
+        return walker if site.type in RESOURCES else show
+
+    patch.setattr(walk.Compiler, "_make_walker", make_walker)
+
+
+def _meta_passed(patch: Patch) -> None:
+    patch.setattr(resources.Resources, "_meta", lambda found, meta, scope: meta or {})
+
+
+def _contained_not_renamed(patch: Patch) -> None:
+    whole = resources.Resources._contained
+
+    def contained(compiler: Any, resource: JsonObject, scope: Scope) -> Contained | None:
+        found = whole(compiler, resource, scope)
+        if found is not None:
+            found.real = True
+        return found
+
+    patch.setattr(resources.Resources, "_contained", contained)
+
+
+def _ages_off(patch: Patch) -> None:
+    patch.setattr(ages, "hooks", lambda *_: [])
+
+
+def _malformed_passed(patch: Patch) -> None:
+    def passed(key: str, value: Json, out: JsonObject) -> None:
+        out[key] = value
+
+    patch.setattr(primitives, "mask_malformed", passed)
+
+
+def _codes_off(patch: Patch) -> None:
+    patch.setattr(complexes, "coding", lambda walk, compiler, site: walk)
+
+
+def _extensions_off(patch: Patch) -> None:
+    def show(found: Any, item: JsonObject, scope: Scope, *_: bool) -> JsonObject | None:
+        return item
+
+    patch.setattr(extensions.Extensions, "_show_one", show)
+
+
+def _modifier_ignored(patch: Patch) -> None:
+    patch.setattr(extensions.Extensions, "withholds", lambda *_: False)
+
+
+def _order_changed(patch: Patch) -> None:
+    whole = arrays.complex_step
+
+    def complex_step(prop: Property, item: Any) -> Any:
+        step = whole(prop, item)
+
+        def turned(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
+            step(obj, key, value[::-1] if isinstance(value, list) else value, scope, out)
+
+        return turned
+
+    patch.setattr(arrays, "complex_step", complex_step)
+
+
+def _decimals_as_floats(patch: Patch) -> None:
+    decoder = msgspec.json.Decoder(float_hook=lambda text: Fragment(repr(float(text))))
+    patch.setattr(codec, "_fast", decoder)
+
+
+def _hidden_reference_kept(patch: Patch) -> None:
+    whole = scope.Scope._refer_outside
+
+    def refer(found: Scope, reference: Any, identity: str, declared: Json) -> str | None:
+        return whole(found, reference, identity, declared) or reference.text
+
+    patch.setattr(scope.Scope, "_refer_outside", refer)
+
+
+def _full_url_kept(patch: Patch) -> None:
+    whole = BundleWalk._name
+
+    def name(bundles: BundleWalk, index: int, source: JsonObject, *rest: Any) -> Entry:
+        entry, text = whole(bundles, index, source, *rest), source.get("fullUrl")
+        return entry._replace(full_url=text) if isinstance(text, str) else entry
+
+    patch.setattr(BundleWalk, "_name", name)
+
+
+def _unlinked_entries_kept(patch: Patch) -> None:
+    patch.setattr(BundleWalk, "_lost", lambda *_: set())
+
+
+def _total_passed(patch: Patch) -> None:
+    fetch, reply = search._fetch, search._reply
+    totals: list[int | None] = [None]
+
+    def fetched(*given: Any) -> Generator[Any, Any, Any]:
+        bundle = yield from fetch(*given)
+        totals.append(bundle.total)
+        return bundle
+
+    def replied(context: Any, plan: Any, links: Any, entries: Any, total: int | None) -> Any:
+        return reply(context, plan, links, entries, totals[-1] if total is None else total)
+
+    patch.setattr(search, "_fetch", fetched)
+    patch.setattr(search, "_reply", replied)
+
+
+def _borders_by_upstream(patch: Patch) -> None:
+    """A page is what the upstream's page leaves, and the next is where the upstream goes on."""
+
+    def fill(context: Context, place: search.Place) -> Generator[Any, Any, search.Filled]:
+        plan, url = place.plan, place.cursor.url
+        bundle = yield from search._fetch(context, plan, url, plan.page_form(plan.count))
+        found = [search._judge(context, plan, row) for row in search._rows(bundle)]
+        following = search._next_url(context, bundle, {url})
+        entries = [entry for entry in found if entry is not None]
+        return search.Filled(entries, paging.Cursor(following) if following else None, None)
+
+    patch.setattr(search, "_fill", fill)
+
+
+def _token_not_padded(patch: Patch) -> None:
+    def seal(page: paging.Page, key: bytes, binding: bytes, expires: datetime) -> str:
+        token = paging.seal(page, key, binding, expires)
+        return f"{token}{'A' * len(page.cursor.before)}"
+
+    def unseal(token: str, *rest: Any) -> paging.Page:
+        for end in range(len(token), 0, -1):
+            with suppress(NotFound):
+                return paging.unseal(token[:end], *rest)
+        raise NotFound()
+
+    patch.setattr(context, "seal", seal)
+    patch.setattr(context, "unseal", unseal)
+
+
+def _rows_not_judged(patch: Patch) -> None:
+    whole = search._judge
+
+    def judge(context: Context, plan: Any, row: Any) -> bytes | None:
+        return whole(context, replace(plan, conditions=()), row)
+
+    patch.setattr(search, "_judge", judge)
+
+
+def _verdict_flipped(patch: Patch) -> None:
+    whole = VerdictTable.verdict
+
+    def verdict(table: VerdictTable, type_name: str, code: str, *rest: str) -> Verdict:
+        if code == "family":
+            return Verdict("allow", "plain", "planted")
+        return whole(table, type_name, code, *rest)
+
+    patch.setattr(VerdictTable, "verdict", verdict)
+
+
+def _sort_forwarded(patch: Patch) -> None:
+    control, send = VerdictTable._control, translate.send
+
+    def allow(table: VerdictTable, type_name: str, code: str, modifier: str) -> Verdict:
+        if code == "_sort":
+            return Verdict("allow", "plain", "planted")
+        return control(table, type_name, code, modifier)
+
+    def forward(question: Any) -> Sent:
+        if question.written.code == "_sort":
+            return Sent(question.as_written())
+        return send(question)
+
+    patch.setattr(VerdictTable, "_control", allow)
+    patch.setattr(translate, "send", forward)
+
+
+def _etag_passed(patch: Patch) -> None:
+    whole = read._reply
+
+    def reply(context: Any, body: bytes, resource: Any, answer: Any, projection: Any) -> Any:
+        made = whole(context, body, resource, answer, projection)
+        return replace(made, headers=(("ETag", answer.headers.get("etag", "")),))
+
+    patch.setattr(read, "_reply", reply)
+
+
+def _modified_passed(patch: Patch) -> None:
+    whole = read._reply
+
+    def reply(context: Any, body: bytes, resource: Any, answer: Any, projection: Any) -> Any:
+        made = whole(context, body, resource, answer, projection)
+        modified = ("Last-Modified", answer.headers.get("last-modified", ""))
+        return replace(made, headers=(*made.headers, modified))
+
+    patch.setattr(read, "_reply", reply)
+
+
+def _deleted_told_apart(patch: Patch) -> None:
+    whole = read._choose
+
+    def choose(
+        context: Context, type_: str, ids: tuple[str, ...], answers: tuple[Answer, ...]
+    ) -> Any:
+        if any(answer.status == Gone.status for answer in answers):
+            raise Deleted()
+        return whole(context, type_, ids, answers)
+
+    patch.setattr(read, "_choose", choose)
+
+
+def _stored_body_when_projected(patch: Patch) -> None:
+    """A projection made of what is stored, not of what is shown."""
+    def show(context: Context, body: bytes, projection: Any) -> bytes | None:
+        shown = reveal.show(context, body, projection)
+        if shown is None or not projection.changes:
+            return shown
+        stored = codec.decode(body)
+        return render(b"", stored if isinstance(stored, dict) else None, projection)
+
+    patch.setattr(read, "show", show)
+
+
+def _type_not_checked(patch: Patch) -> None:
+    """Pseudonyms that are not bound to a type: one of a Patient reads as an Observation's."""
+    seal, open_ = identity._Ciphers.seal_id, identity._Ciphers.open_id
+    patch.setattr(identity._Ciphers, "seal_id", lambda c, type_, real: seal(c, b"", real))
+    patch.setattr(identity._Ciphers, "open_id", lambda c, type_, shown: open_(c, b"", shown))
+
+
+def _audit_after_reply(patch: Patch) -> None:
+    write = Audit.write
+
+    def later(audit: Audit, exchange: Exchange) -> None:
+        def run() -> None:
+            with suppress(AuditUnavailable):
+                write(audit, exchange)
+
+        asyncio.get_running_loop().call_later(0.05, run)
+
+    patch.setattr(Audit, "write", later)
+
+
+def _parser_error_passed(patch: Patch) -> None:
+    patch.setattr(Protocol, "_make_error_handler", RequestHandler._make_error_handler)
+    patch.setattr(Protocol, "handle_error", RequestHandler.handle_error)
+
+
+FAULTS = (
+    Fault("a year shows the whole date", _year_shows_date),
+    Fault("a required mask is dropped", _mask_dropped),
+    Fault("identifiers are shown as stored", _identifier_shown, LDS),
+    Fault("Reference.display is kept", _display_kept),
+    Fault("an element that a rule removes is kept", _contact_kept),
+    Fault("narrative is passed", _narrative_passed),
+    Fault("Element.id is kept", _element_id_kept, LDS),
+    Fault("meta is passed", _meta_passed),
+    Fault("contained resources keep their ids", _contained_not_renamed),
+    Fault("ages are not grouped", _ages_off),
+    Fault("a malformed value is passed", _malformed_passed),
+    Fault("codes of any system are shown", _codes_off),
+    Fault("extensions of any URL are shown", _extensions_off),
+    Fault("modifierExtension is ignored", _modifier_ignored),
+    Fault("the order of an array is changed", _order_changed),
+    Fault("decimals go through float", _decimals_as_floats),
+    Fault("a reference to what is hidden is kept", _hidden_reference_kept),
+    Fault("fullUrl is not mapped", _full_url_kept),
+    Fault("entries that nothing shown links stay", _unlinked_entries_kept),
+    Fault("the upstream's total is passed on", _total_passed),
+    Fault("the upstream decides where pages end", _borders_by_upstream),
+    Fault("page tokens are not padded", _token_not_padded),
+    Fault("rows are not judged again", _rows_not_judged),
+    Fault("one search verdict is flipped to allow", _verdict_flipped),
+    Fault("_sort is forwarded", _sort_forwarded),
+    Fault("the upstream's ETag is passed on", _etag_passed),
+    Fault("Last-Modified is passed on", _modified_passed),
+    Fault("a deleted resource is told apart", _deleted_told_apart),
+    Fault("a summary is made of what is stored", _stored_body_when_projected),
+    Fault("pseudonyms are not bound to a type", _type_not_checked),
+    Fault("the audit is written after the reply", _audit_after_reply, shell=True),
+    Fault("the parser's own errors leave", _parser_error_passed, shell=True),
+)

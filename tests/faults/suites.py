@@ -1,0 +1,247 @@
+"""The general suites in a form that is quick to call: each says what it caught, or nothing.
+
+None of them knows of any fault. What they compare with (the oracle's answers, the stored bytes,
+the verdict tables) is made once, while nothing is planted.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from proxy.demo.generator import entries
+from proxy.demo.markers import leaves
+from proxy.engine import gateway
+from proxy.fhir.codec import decode, encode
+from proxy.policy.compile import View
+from proxy.policy.verdicts import VerdictTable, compute_verdicts
+from tests import views
+from tests.footprints import FILES, documents, footprint
+from tests.mangling import seeds
+from tests.noninterference.harness import Tally, compare_one
+from tests.noninterference.requests import REQUESTS
+from tests.noninterference.test_embedded import swap
+from tests.noninterference.worlds import World, worlds
+from tests.policy.test_no_loss import WORDS, by_path, public_values, shown_paths, singles
+from tests.rig import embedded, running
+from tests.security.test_errors import test_every_status_is_an_outcome as statuses
+from tests.security.test_errors import test_wire_errors_are_outcomes as wire_errors
+from tests.tripwire import find_leaks, identifying_values
+from tests.views import Case, comparable, differences
+
+ASKED = ("plain", "summary", "validators", "all", "one by one", "every parameter")
+
+
+@contextmanager
+def fresh() -> Iterator[None]:
+    """Views compiled anew inside, and forgotten after."""
+    for cached in (views.find_view, views.namer_of):
+        cached.cache_clear()
+    try:
+        yield
+    finally:
+        for cached in (views.find_view, views.namer_of):
+            cached.cache_clear()
+
+
+async def harness(role: str) -> str:
+    """Non-interference: all worlds, a few requests of every kind."""
+    tally, app = Tally(), embedded([])
+    requests = [r for r in REQUESTS if r.name in ASKED]
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(gateway, "compute_verdicts", _table)
+        async with running(app, Path(folder), roles=[role]) as rig:
+            for world in worlds(role, rig.upstream, each=2):
+                await compare_one(rig, world, _put(app), requests, tally)
+                if tally.differences:
+                    return tally.differences[0]
+    return ""
+
+
+def _put(app: web.Application) -> Callable[[World, int], Awaitable[None]]:
+    async def put(world: World, side: int) -> None:
+        swap(app, world, side)
+
+    return put
+
+
+_tables: dict[str, VerdictTable] = {}
+
+
+def _table(view: View) -> VerdictTable:
+    """The verdicts of a view, computed once for all faults."""
+    if view.name not in _tables:
+        _tables[view.name] = compute_verdicts(view)
+    return _tables[view.name]
+
+
+def footprints(role: str) -> str:
+    """Footprints of what stands in the generated documents, against the reviewed ones."""
+    reviewed = _reviewed(role)
+    for path, kinds in footprint(role, _parts()).items():
+        wrong = kinds - reviewed.get(path, frozenset({"hidden"}))
+        if wrong:
+            return f"{path} {sorted(wrong)}"
+    return ""
+
+
+@cache
+def _reviewed(role: str) -> dict[str, frozenset[str]]:
+    found = {}
+    for line in (FILES / f"{role}.txt").read_text().splitlines():
+        kinds, _, path = line.partition(" ")
+        hidden = {"hidden"} if kinds.endswith("?") else set()
+        found[path] = frozenset({*kinds.rstrip("?").split("/"), *hidden})
+    return found
+
+
+@cache
+def _parts() -> tuple[Any, ...]:
+    """Each document with its first two entries, and one entry of each type by itself."""
+    found: list[Any] = []
+    types: set[str] = set()
+    for document in documents():
+        if document["resourceType"] != "Bundle":
+            continue
+        held = [e for e in entries(document) if _type(e) != "Bundle"]
+        found.append({**document, "entry": held[:2]})
+        for entry in held[2:]:
+            if _type(entry) not in types:
+                types.add(_type(entry))
+                found.append({**document, "type": "collection", "entry": [entry]})
+    return tuple(found)
+
+
+def _type(entry: Any) -> str:
+    return str(entry["resource"]["resourceType"])
+
+
+def oracle(role: str) -> str:
+    """The walk against what the oracle showed, over good and damaged resources."""
+    for resource, expected in _oracle_says(role):
+        try:
+            shown = Case(role).reveal(resource)
+        except Exception as raised:  # a crash is a catch
+            return type(raised).__name__
+        for found in differences(comparable(shown), expected):
+            return f"{resource['resourceType']}{found}"
+    return ""
+
+
+@cache
+def _oracle_says(role: str) -> tuple[tuple[Any, Any], ...]:
+    held = [*seeds(), *_damaged(), *_linked_through_hidden()]
+    return tuple((r, comparable(Case(role).reveal_slowly(copy.deepcopy(r)))) for r in held)
+
+
+def _damaged() -> Iterator[Any]:
+    """Every type of resource with wrong values, foreign members and element ids."""
+    rng = random.Random(3)
+    for resource in seeds():
+        for wrong in ({"marker": 1}, 17, "text", [["text"]]):
+            copied = copy.deepcopy(resource)
+            places = [x for x in leaves(resource) if x.type != "code"]
+            for leaf in rng.sample(places, min(6, len(places))):
+                holder: Any = copied
+                for key in leaf.place[:-1]:
+                    holder = holder[key]
+                if leaf.place != ("id",):
+                    holder[leaf.place[-1]] = wrong
+                if isinstance(holder, dict) and len(leaf.place) > 1:
+                    holder["id"] = "marker"
+                    holder["marker"] = "text"
+            yield copied
+
+
+def _linked_through_hidden() -> Iterator[Any]:
+    """Documents whose sections lead to their entries only through one of a hidden type."""
+    between = "urn:uuid:5b0a5c0e-7a44-4a68-9d1c-0c2f2b8a1d11"
+    for document in documents():
+        if document["resourceType"] != "Bundle" or document["type"] != "document":
+            continue
+        copied: Any = decode(encode(document))
+        composition = copied["entry"][0]["resource"]
+        linked = [r for s in composition["section"] for r in s.get("entry", [])]
+        media = {"resourceType": "Media", "status": "completed", "partOf": copy.deepcopy(linked)}
+        for reference in linked:
+            reference["reference"] = between
+        copied["entry"].append({"fullUrl": between, "resource": media})
+        yield copied
+
+
+def no_loss(role: str) -> str:
+    """What is permitted is complete and exact; what identifies a person comes out nowhere."""
+    permitted = shown_paths(role)
+    for resource, body, secrets in _stored(role):
+        shown = Case(role).reveal(resource)
+        lost = _lost(role, resource, shown, permitted)
+        if lost:
+            return lost
+        leaks = find_leaks(shown, secrets)
+        if leaks:
+            return f"{resource['resourceType']}: {len(leaks)} identifying values"
+        out = views.find_view(role).reveal_bytes(body, Case(role).scope())
+        changed = _decimals(out or b"{}") - _decimals(body)
+        if changed:
+            return f"{resource['resourceType']}: decimals {sorted(changed)[:3]}"
+    return ""
+
+
+@cache
+def _stored(role: str) -> tuple[tuple[Any, bytes, set[str]], ...]:
+    dates = role == "researcher-deidentified"
+    return tuple(
+        (r, encode(r), identifying_values(r, dates=dates) - WORDS - public_values(r))
+        for r in seeds()
+    )
+
+
+def _lost(role: str, resource: Any, shown: Any, permitted: frozenset[str]) -> str:
+    for single in singles(resource):
+        whole = shown if single is resource else Case(role).reveal(single)
+        stored, found = by_path(role, single), by_path(role, whole)
+        for path in stored.keys() & permitted:
+            banded = found.get(path.rpartition(".")[0] + ".comparator") == [">="]
+            if stored[path] != found.get(path, []) and not banded:
+                return f"{path} is lost or changed"
+    return ""
+
+
+def _decimals(body: bytes) -> set[str]:
+    """The decimals in a JSON text, as they are written."""
+    found: set[str] = set()
+
+    def keep(text: str) -> str:
+        found.add(text)
+        return text
+
+    json.loads(body, parse_float=keep)
+    return found
+
+
+async def shell(role: str) -> str:
+    """Errors of every layer, and what is not HTTP, on the running product."""
+    for test in (statuses, wire_errors):
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                await test(Path(folder))
+            except Exception as raised:
+                return f"{test.__name__}: {type(raised).__name__}"
+    return ""
+
+
+GENERAL: dict[str, Callable[[str], str]] = {
+    "footprints": footprints,
+    "oracle": oracle,
+    "no-loss": no_loss,
+}
