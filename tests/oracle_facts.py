@@ -18,7 +18,7 @@ Json = Any  # decoded JSON of unknown, often wrong, shape: the oracle looks befo
 DAR = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 
 _IDENTIFYING = """
-string markdown xhtml base64Binary uri url oid uuid date dateTime instant time
+string markdown xhtml base64Binary uri url oid uuid id date dateTime instant time
 HumanName Address ContactPoint Identifier Attachment Annotation Signature Narrative
 Location.position
 """
@@ -166,6 +166,7 @@ LEGAL = {
     "uri": "urn:masked",
     "url": "urn:masked",
     "canonical": "urn:masked",
+    "id": "masked",
     "date": "1900",
     "dateTime": "1900",
     "instant": "1900-01-01T00:00:00Z",

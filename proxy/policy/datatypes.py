@@ -8,7 +8,8 @@ from proxy.lenses.pseudonyms import DOCUMENT
 from proxy.policy.mistakes import offer
 from proxy.policy.paths import PathError, elements
 
-# Values that can identify (the policy language, "How a value finds its rule", 2).
+# Values that can identify (the policy language, "How a value finds its rule", 2); `id` as the
+# value of an element, such as the message that MessageHeader.response.identifier answers.
 IDENTIFYING = frozenset(
     [
         "string",
@@ -19,6 +20,7 @@ IDENTIFYING = frozenset(
         "url",
         "oid",
         "uuid",
+        "id",
         "date",
         "dateTime",
         "instant",

@@ -21,6 +21,7 @@ LEGAL_VALUES: Mapping[str, str] = {
     "uri": "urn:masked",
     "url": "urn:masked",
     "canonical": "urn:masked",
+    "id": "masked",
     "date": "1900",
     "dateTime": "1900",
     "instant": "1900-01-01T00:00:00Z",
