@@ -11,7 +11,8 @@ AMBIGUITIES, and how they are read here:
 * A member's line on a structural member (``Identifier.type``) makes that member structurally kept.
 * Under a parent that is removed, masked or transformed a contentReference child never shows.
 * A value opened by members or longer paths only shows no extensions of its own.
-* A listed modifierExtension that comes out empty withholds like an unlisted one.
+* A listed modifierExtension that comes out empty, or stands where R4 has none, withholds like an
+  unlisted one.
 * Malformed means: wrong JSON type or cardinality; a text that is no date is malformed for
   transforms only, as ``keep`` shows what is stored.
 * Hidden items of a required list go; one masked item stands where none is left.

@@ -42,7 +42,7 @@ class Bundles(Elements):
         kind = resource["resourceType"]
         method = self.effective((Step(kind, kind, kind, resource),), context, True)
         return method.name == "pass" or (
-            method.name == "keep" and not self.withheld(resource, nowhere(context))
+            method.name == "keep" and not self.withheld(kind, resource, nowhere(context))
         )
 
     def bundle_members(self, bundle: Json, out: dict[str, Json], place: Place) -> None:
@@ -61,7 +61,7 @@ class Bundles(Elements):
             if (
                 self.effective(at or lineage, context, True).name != "keep"
                 or not self.shows_resource(entry.get("resource"), context)
-                or self.withheld(entry, nowhere(context))
+                or self.withheld("Bundle.entry", entry, nowhere(context))
             ):
                 scope.hidden.add(index)
         while True:

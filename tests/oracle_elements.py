@@ -185,7 +185,7 @@ class Elements(Required):
         method = decision.method
         if not value and method is not None and method.name == "mask":
             return facts.masked_complex(code)
-        if not value or self.withheld(value, place):
+        if not value or self.withheld(code, value, place):
             return None
         template = relocate(lineage, prop) if lineage is not None else None
         if method is not None and method.name == "keep":

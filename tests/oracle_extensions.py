@@ -62,7 +62,7 @@ class Extensions(Ages):
                 parts = ()
             else:
                 return None
-        if self.withheld(item, place):
+        if self.withheld("Extension", item, place):
             return None
         out: dict[str, Json] = {"url": url}
         known = facts.props("Extension")
@@ -87,13 +87,13 @@ class Extensions(Ages):
                 out |= self.member("Extension", item, prop, State("keep", KEEP), None, place)
         return out if len(out) > 1 else None
 
-    def withheld(self, bearer: dict[str, Json], place: Place) -> bool:
+    def withheld(self, kind: str, bearer: dict[str, Json], place: Place) -> bool:
         """Whether a modifierExtension withholds what bears it."""
         source = bearer.get("modifierExtension")
         if source is None or source == []:
             return False
-        if not isinstance(source, list):
-            return True
+        if not isinstance(source, list) or "modifierExtension" not in facts.props(kind):
+            return True  # it could not be shown, and so what it modifies would say another thing
         trial = Place(
             place.context,
             place.identity,
