@@ -31,7 +31,7 @@ from tests.mangling import seeds
 from tests.noninterference.harness import Tally, compare_one
 from tests.noninterference.requests import REQUESTS
 from tests.noninterference.test_embedded import swap
-from tests.noninterference.worlds import World, worlds
+from tests.noninterference.worlds import World, dataset, worlds
 from tests.policy.test_no_loss import WORDS, by_path, public_values, shown_paths, singles
 from tests.rig import embedded, running
 from tests.security.test_errors import test_every_status_is_an_outcome as statuses
@@ -61,7 +61,7 @@ async def harness(role: str) -> str:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(gateway, "compute_verdicts", _table)
         async with running(app, Path(folder), roles=[role]) as rig:
-            for world in worlds(role, rig.upstream, each=2):
+            for world in worlds(role, dataset(rig.upstream, each=2)):
                 await compare_one(rig, world, _put(app), requests, tally)
                 if tally.differences:
                     return tally.differences[0]

@@ -19,7 +19,7 @@ from tests.rig import PUBLIC, Response, Rig, Seen
 # What may differ: when it was answered, under which number, and what a page token holds.
 NOT_COMPARED = frozenset({"date", "x-request-id"})
 _TOKEN = re.compile(rb"([?&]_page=)([A-Za-z0-9_\-]+)")
-_UPDATED = re.compile(rb'"lastUpdated":"[^"]*"')
+_UPDATED = re.compile(rb'"lastUpdated":"[^"]*"|"etag":"(?:[^"\\]|\\.)*"')
 
 # What the upstream says anew each time or with each write, whatever it holds: ids of searches, and
 # versions, times and sources of storage.
@@ -87,7 +87,8 @@ def _essence(seen: Seen) -> bytes:
 
 
 def comparable(response: Response, *, updated: bool) -> tuple[object, ...]:
-    """A response as it must be equal; ``updated``: without the times of storage."""
+    """A response as it must be equal; not ``updated``: without the times of storage, and without
+    what is made of all that is shown."""
     headers = {k: v for k, v in response.headers.items() if k not in NOT_COMPARED}
     body = _TOKEN.sub(lambda m: m[1] + b"#" * len(m[2]), response.body)
     if not updated:

@@ -38,7 +38,7 @@ async def run_embedded(role: str, folder: Path) -> Tally:
     """The whole harness of a role."""
     app = embedded([])
     async with running(app, folder) as rig:
-        found = list(worlds(role, rig.upstream))
+        found = list(worlds(role, dataset(rig.upstream)))
 
         async def put(world: World, side: int) -> None:
             swap(app, world, side)
@@ -52,7 +52,7 @@ async def test_worlds_show_the_same_and_differ(role: str, tmp_path: Path) -> Non
     app = embedded([])
     view = compile_view(load_directory(POLICIES)[role])
     async with running(app, tmp_path) as rig:
-        for world in worlds(role, rig.upstream):
+        for world in worlds(role, dataset(rig.upstream)):
             sides = []
             stored = []
             for side in (0, 1):
@@ -98,7 +98,7 @@ async def test_random_variations_change_no_answer(
             swap(app, world, side)
 
         rng = random.Random(f"{role} {SEED}")
-        resources = tuple(dataset(rig.upstream))
+        resources = tuple(dataset(rig.upstream, each=5))
         table = compute_verdicts(view)
         made = Variations(role, resources, lambda r: show(view, rig, role, r), table, rng)
         for variation in made:

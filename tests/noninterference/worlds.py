@@ -223,7 +223,7 @@ DELETED = "deleted resource"
 KINDS = (*EDITS, DELETED)
 
 
-def dataset(base: str, each: int = 5) -> list[JsonObject]:
+def dataset(base: str, each: int = 3) -> list[JsonObject]:
     """Two generated cases, ``each`` resources of a type: enough to page through, quick to load."""
     kept: dict[str, int] = {}
     chosen = []
@@ -235,9 +235,8 @@ def dataset(base: str, each: int = 5) -> list[JsonObject]:
     return chosen
 
 
-def worlds(role: str, base: str, each: int = 3) -> Iterator[World]:
+def worlds(role: str, resources: list[JsonObject]) -> Iterator[World]:
     """All worlds of a role over one dataset."""
-    resources = dataset(base, each)
     for kind, by_role in EDITS.items():
         for type_name, edit in by_role[role]:
             yield _edited(kind, role, resources, type_name, edit)
