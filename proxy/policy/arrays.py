@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from proxy.fhir.codec import Fragment, Json, JsonObject
+from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.structure import Property
 from proxy.policy import primitives
 from proxy.policy.scope import Scope
@@ -41,7 +41,7 @@ def run(step: Step | type | None, key: str, obj: JsonObject, scope: Scope, out: 
     if step is None or value is None:
         return
     if isinstance(step, type):
-        if type(value) is step or (step is Fragment and type(value) is int):
+        if type(value) is step:
             out[key] = value
         else:
             primitives.mask_malformed(key, value, out)

@@ -125,12 +125,29 @@ def add_steps(
         steps[prop.name] = many
         steps["_" + prop.name] = _alone(prop.name, many)
         return
-    fast = decision.shown and legal is None and prop.type != "canonical"
-    steps[prop.name] = json_type(prop.type) if fast else _single(show, legal)
+    if decision.shown and legal is None and prop.type != "canonical":
+        kind = json_type(prop.type)
+        steps[prop.name] = str if kind is str else _typed(kind)
+    else:
+        steps[prop.name] = _single(show, legal)
     if method.name == "mask":
         steps["_" + prop.name] = _masked_sibling(legal)
     else:
         steps["_" + prop.name] = _sibling(compiler, kept=decision.shown)
+
+
+def _typed(kind: type) -> Step:
+    """A kept boolean or number; Fragment stands for any JSON number."""
+    also = int if kind is Fragment else kind
+
+    def step(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
+        found = type(value)
+        if found is kind or found is also:
+            out[key] = value
+        elif value is not None:
+            mask_malformed(key, value, out)
+
+    return step
 
 
 def _single(show: Callable[[Json, Scope], object], legal: str | None) -> Step:

@@ -12,7 +12,7 @@ from proxy.policy.decide import Decision, Mode, Node, Nodes, strength
 from proxy.policy.scope import Contained, Scope
 
 if TYPE_CHECKING:
-    from proxy.policy.walk import Compiler, Site
+    from proxy.policy.walk import Compiler, Site, Walker
 
 PASS = Mode("cover")  # the mode of a type shown whole: nothing inside is judged
 
@@ -24,6 +24,7 @@ class Resources:
         self._compiler = compiler
         self._tree = tree
         self._plain_sites: dict[str, Site | None] = {}
+        self._walkers: dict[tuple[str, Nodes], Walker] = {}
 
     def root(self, resource: JsonObject, scope: Scope) -> JsonObject | None:
         """A resource that is answered by itself, under its shown id."""
@@ -70,7 +71,7 @@ class Resources:
         inner = scope.contained if contained else self._contained(resource, scope)
         outer, scope.contained = scope.contained, inner
         try:
-            body = self._compiler.walker(site)(resource, scope) or {}
+            body = self._walker(site)(resource, scope) or {}
             if site.type == "Bundle":
                 self._compiler.bundles.entries(resource, body, scope)
             out.update(body)
@@ -81,6 +82,12 @@ class Resources:
         finally:
             scope.contained = outer
         return out
+
+    def _walker(self, site: Site) -> Walker:
+        key = (site.type, site.nodes)
+        if key not in self._walkers:
+            self._walkers[key] = self._compiler.walker(site)
+        return self._walkers[key]
 
     def situation(self, resource: JsonObject, claims: Mapping[str, object]) -> Site | None:
         """Where the walk of a resource begins; None if the resource is not shown."""

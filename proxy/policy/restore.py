@@ -70,7 +70,12 @@ def _restore(type_name: str, props: list[Property], compiler: Compiler, site: Si
     makers = {p.name: _maker(type_name, p, compiler) for p in props}
     shows = _identifies if props[0].type == "Identifier" else _shows
 
+    first, beside = names[0], "_" + names[0]
+    alone = len(names) == 1 and shows is _shows
+
     def restore(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
+        if alone and (first in out or beside in out):
+            return
         if any(shows(out, n) for n in names):
             return
         name = next((n for n in names if _had(obj, n)), names[0] if always else None)

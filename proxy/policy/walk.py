@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from proxy.fhir.codec import Fragment, Json, JsonObject
+from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.fhirpath import predicate
 from proxy.fhir.r4 import TYPES
 from proxy.fhir.structure import RESOURCES, Property, is_quantity, properties
@@ -220,7 +220,7 @@ class Compiler:
         get = steps.get
         withholds = self.extensions.withholds
         bears = "modifierExtension" in properties(site.type)
-        text, truth, whole = str, bool, int
+        text = str
 
         def walk(obj: JsonObject, scope: Scope) -> JsonObject | None:
             if "modifierExtension" in obj and withholds(obj, bears=bears):
@@ -230,18 +230,12 @@ class Compiler:
                 step = get(key)
                 if step is None:
                     continue
-                if step is text or step is truth or step is whole:
-                    if type(value) is step:
-                        out[key] = value
-                    elif value is not None:
-                        primitives.mask_malformed(key, value, out)
-                elif step is Fragment:
-                    if type(value) is Fragment or type(value) is int:
-                        out[key] = value
-                    elif value is not None:
-                        primitives.mask_malformed(key, value, out)
-                else:
+                if step is not text:
                     step(obj, key, value, scope, out)
+                elif type(value) is text:  # a kept string, by far the most frequent
+                    out[key] = value
+                elif value is not None:
+                    primitives.mask_malformed(key, value, out)
             for hook in hooks:
                 hook(obj, out, scope)
             if opened and not out:
