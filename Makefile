@@ -57,7 +57,8 @@ layers: $(VENV)/dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/dev
-	$(BIN)/pytest -m 'not hapi' --cov --cov-branch --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/pytest -m 'not hapi' --cov --cov-branch --cov-report=term:skip-covered \
+		$(if $(ARGS),,--cov-fail-under=94) $(ARGS)
 
 $(HAPI_JAR): hapi/pom.xml $(shell find hapi/src -type f)
 	$(MVN) -B -ntp -q -f hapi/pom.xml package
