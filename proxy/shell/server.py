@@ -7,6 +7,7 @@ replaces a worker that dies, and gives up if one dies right after its start.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -98,6 +99,10 @@ async def _serve(application: web.Application, bound: socket.socket) -> None:
     try:
         if not isinstance(runner.server, Listener):
             raise StartError("the application does not speak our protocol")
+        # Views and tables live as long as the process: the collector need not look at them again
+        # with every large answer.
+        gc.collect()
+        gc.freeze()
         await web.SockSite(runner, bound, backlog=BACKLOG).start()
         log.info("listening", extra={"address": "{}:{}".format(*bound.getsockname()[:2])})
         await stop.wait()
