@@ -22,7 +22,7 @@ from proxy.errors import (
     UpstreamBroken,
 )
 from proxy.fhir.codec import MAX_DEPTH, depth
-from proxy.fhir.reference import is_id
+from proxy.fhir.reference import Bases, is_id
 
 OK = 200
 
@@ -177,6 +177,27 @@ def read_row(entry: Entry) -> Row | None:
     if found.id is None or not is_id(found.id):
         return Row(body, "", "", mode)
     return Row(body, found.resourceType, found.id, mode)
+
+
+def matches(bundle: Bundle) -> list[Row]:
+    """The matches of a searchset; what else the upstream adds was not asked for."""
+    rows = [read_row(entry) for entry in bundle.entry]
+    return [row for row in rows if row is not None and row.mode == "match"]
+
+
+def next_url(bundle: Bundle, bases: Bases, asked: set[str]) -> str:
+    """Where the upstream goes on, moved to its own base; empty at the end.
+
+    ``asked``: page URLs asked so far; the one found is added. Raises :class:`UpstreamBroken` for a
+    link that leads elsewhere or round in a circle.
+    """
+    if not bundle.next:
+        return ""
+    url = bases.rebase(bundle.next, bases.main)
+    if url is None or url in asked:
+        raise UpstreamBroken()
+    asked.add(url)
+    return url
 
 
 def status_line(status: int) -> str:

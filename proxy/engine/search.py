@@ -10,7 +10,18 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 from proxy.engine.access import may
-from proxy.engine.answers import OK, PAGE, SEARCH, Bundle, Row, check, read_bundle, read_row
+from proxy.engine.answers import (
+    OK,
+    PAGE,
+    SEARCH,
+    Bundle,
+    Row,
+    check,
+    matches,
+    next_url,
+    read_bundle,
+    read_row,
+)
 from proxy.engine.assemble import assemble, incomplete_entry, match_entry
 from proxy.engine.context import Context, ask_one, render
 from proxy.engine.messages import Answer, Ask, Pairs, Reply
@@ -125,26 +136,6 @@ def _fetch(context: Context, plan: Plan, url: str, form: Pairs) -> Fetch:
     return read_bundle(check(answer, {}, passes=context.view.identity), "searchset")
 
 
-def _next_url(context: Context, bundle: Bundle, asked: set[str]) -> str:
-    """Where the upstream goes on, moved to its own base; empty at the end.
-
-    Raises :class:`UpstreamBroken` for a link that leads elsewhere or round in a circle.
-    """
-    if not bundle.next:
-        return ""
-    url = context.gateway.bases.rebase(bundle.next, context.gateway.bases.main)
-    if url is None or url in asked:
-        raise UpstreamBroken()
-    asked.add(url)
-    return url
-
-
-def _rows(bundle: Bundle) -> list[Row]:
-    """The matches of a page; what else the upstream adds was not asked for."""
-    rows = [read_row(entry) for entry in bundle.entry]
-    return [row for row in rows if row is not None and row.mode == "match"]
-
-
 def _pass(context: Context, place: Place) -> Filling:
     """A page of an identity view: the upstream's page, includes with it."""
     plan, cursor = place.plan, place.cursor
@@ -161,7 +152,7 @@ def _pass(context: Context, place: Place) -> Filling:
             body = show(context, row.body, plan.projection)
             entries.append(match_entry(context.base, row.type, row.id, body or b"", row.mode))
             _note(context, row)
-    url = _next_url(context, bundle, {cursor.url} if cursor.url else set())
+    url = next_url(bundle, context.gateway.bases, {cursor.url} if cursor.url else set())
     return Filled(entries, Cursor(url=url, total=total) if url else None, total)
 
 
@@ -183,7 +174,7 @@ def _fill(context: Context, place: Place) -> Filling:
     url, first, asked = cursor.url, True, {cursor.url}
     for _ in range(context.gateway.limits.asks):
         bundle = yield from _fetch(context, plan, url, form)
-        rows = _rows(bundle)
+        rows = matches(bundle)
         for offset in range(_start(rows, cursor) if first else 0, len(rows)):
             entry = _judge(context, plan, rows[offset])
             if entry is None:
@@ -194,7 +185,7 @@ def _fill(context: Context, place: Place) -> Filling:
                 return Filled(entries, following, cursor.total)
             entries.append(entry)
             _note(context, rows[offset])
-        url, first = _next_url(context, bundle, asked), False
+        url, first = next_url(bundle, context.gateway.bases, asked), False
         if not url:
             return Filled(entries, None, cursor.total)
     raise TooCostly()
@@ -242,12 +233,12 @@ def _count(context: Context, plan: Plan) -> Counted:
     seen, total, url, asked = 0, 0, "", {""}
     while True:
         bundle = yield from _fetch(context, plan, url, form)
-        rows = _rows(bundle)
+        rows = matches(bundle)
         seen += len(rows)
         if seen > window or len(asked) > window:
             raise TooCostly()
         total += sum(_counts(context, plan, row) for row in rows)
-        url = _next_url(context, bundle, asked)
+        url = next_url(bundle, context.gateway.bases, asked)
         if not url:
             return total
 
