@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from proxy.demo.store import Store, Version
+from proxy.demo.value_sets import members
 from proxy.errors import ProxyError
 from proxy.fhir import match, registry, search
 from proxy.fhir.codec import Json
@@ -24,6 +25,8 @@ _MODIFIERS = frozenset(
     {"", "contains", "exact", "in", "not-in", "missing", "not", "of-type", "text", "above",
      "below"}
 )
+# Membership of a value set: a search for any of its codes, or for none of them.
+_IN = {"in": "", "not-in": "not"}
 
 
 class Refused(Exception):
@@ -79,9 +82,23 @@ def _narrow(
         modifier = asked.modifier
         if known.type != "reference" and modifier not in _MODIFIERS:
             modifier = ""  # as HAPI: searched as if it were not there
-        return _those(found, type, known, modifier, asked.alternatives, base)
+        values: Sequence[str] = asked.alternatives
+        if modifier in _IN:
+            modifier, values = _IN[modifier], _codes(store, values)
+        return _those(found, type, known, modifier, values, base)
     except ProxyError as error:
         raise Refused(f"HAPI-1940: {error} ({name}={value})") from error
+
+
+def _codes(store: Store, urls: Sequence[str]) -> list[str]:
+    """What the value sets ``urls`` hold. Raises :class:`Refused` for one that is not stored."""
+    found: list[str] = []
+    for url in urls:
+        codes = members(store, url)
+        if codes is None:
+            raise Refused(f'HAPI-2788: Unable to expand value set "{url}" because none was found')
+        found += codes
+    return found
 
 
 def _those(
