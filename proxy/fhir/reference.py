@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 Kind = Literal["relative", "absolute", "urn", "fragment", "conditional", "invalid"]
@@ -28,6 +28,7 @@ _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f-\xa0\\<>\"{}|^`\u2028\u2029]")
 _ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_DOTS = frozenset({".", ".."})  # segments of a path that are no names
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -36,7 +37,7 @@ def is_id(text: str) -> bool:
 
     ``.`` and ``..`` match the specification's pattern but are dot segments in a URL: no id here.
     """
-    return _ID_ONLY.fullmatch(text) is not None and text not in (".", "..")
+    return _ID_ONLY.fullmatch(text) is not None and text not in _DOTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +164,7 @@ class Bases:
         return onto.rstrip("/") + ("/" if below.path else "") + str(below)
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """A literal reference (R4, references.html#literal).
 
     ``kind``: how it is written. ``base``: the normalised service base, written (``absolute``) or
@@ -211,6 +211,11 @@ def parse_reference(text: object, base: str = "") -> Reference:
     match = _LITERAL.fullmatch(text)
     if match is not None:
         return _restful("relative", text, base, match)
+    if base and text.startswith(base) and "#" not in text and text[len(base) : len(base) + 1] == "/":
+        # Most URLs lie below the base at hand, which is normalised; so is the rest if it matches.
+        match = _LITERAL.fullmatch(text, len(base) + 1)
+        if match is not None and (found := _restful("absolute", text, base, match)).type:
+            return found
     if text.startswith("#"):
         kind: Kind = "invalid" if _NOT_IN_URL.search(text) else "fragment"
         return Reference(kind, text, fragment=text[1:])
@@ -224,11 +229,10 @@ def parse_reference(text: object, base: str = "") -> Reference:
 
 
 def _restful(kind: Kind, text: str, base: str, match: re.Match[str]) -> Reference:
-    version = match["version"] or ""
-    if not is_id(match["id"]) or version in (".", ".."):
+    type_, id_, version, fragment = match.groups("")
+    if id_ in _DOTS or version in _DOTS:
         return Reference("invalid", text)
-    fragment = match["fragment"] or ""
-    return Reference(kind, text, base, match["type"], match["id"], version, fragment)
+    return Reference(kind, text, base, type_, id_, version, fragment)
 
 
 def _absolute(text: str, url: Url) -> Reference:
