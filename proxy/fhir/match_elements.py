@@ -77,15 +77,17 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def interval(element: Element, code: str) -> Interval | None:
-    """The interval that a date, Period or Timing means; None if it has none."""
+def interval(element: Element, code: str, civil: bool = False) -> Interval | None:
+    """The interval that a date, Period or Timing means; None if it has none.
+
+    ``civil``: dates count as they are written, whatever their zone."""
     if isinstance(element, str):
-        found = date_interval(element)
+        found = date_interval(element, civil)
         return None if found is None else found[0]
     if not isinstance(element, Mapping):
         return None
     if code == "Period":
-        start, end = _bound(element.get("start")), _bound(element.get("end"))
+        start, end = (_bound(element.get(name), civil) for name in ("start", "end"))
         if start is None and end is None:
             return None
         return Interval(start.low if start else None, end.high if end else None)
@@ -93,14 +95,14 @@ def interval(element: Element, code: str) -> Interval | None:
         events = element.get("event")
         repeat = element.get("repeat")
         bounds = repeat.get("boundsPeriod") if isinstance(repeat, Mapping) else None
-        spans = [interval(e, "dateTime") for e in events] if isinstance(events, list) else []
-        spans.append(interval(bounds, "Period"))
+        spans = [interval(e, "dateTime", civil) for e in events] if isinstance(events, list) else []
+        spans.append(interval(bounds, "Period", civil))
         return _hull([s for s in spans if s is not None])
     return None
 
 
-def _bound(value: object) -> Interval | None:
-    return interval(value, "dateTime") if isinstance(value, str) else None
+def _bound(value: object, civil: bool) -> Interval | None:
+    return interval(value, "dateTime", civil) if isinstance(value, str) else None
 
 
 def _hull(spans: list[Interval]) -> Interval | None:
@@ -126,10 +128,10 @@ def quantities(element: Element, code: str) -> Iterator[Mapping[str, object]]:
 
 
 def stands_for_older(element: Element, code: str, border: int) -> bool:
-    """Whether a Quantity or Range is the one that a view shows for every age from ``border`` on:
-    ``>= 90`` in years or without a unit, a Range from 90 years without an end."""
+    """Whether a value is the one that a view shows for every age from ``border`` on: ``>= 90`` in
+    years or without a unit, a Range from 90 years without an end, the text ``90+``."""
     if not isinstance(element, Mapping):
-        return False
+        return element == f"{border}+"
     if code == "Range":
         low = element.get("low")
         return "high" not in element and isinstance(low, Mapping) and _is_border(low, border)

@@ -1,6 +1,7 @@
 """Does one element satisfy one search value? One function per search type (R4, search.html).
 
 HAPI differs from the specification in places (``tests/hapi/test_match.py`` asks it). As in HAPI:
+a year, month or day asked for is compared with dates as they are written, whatever their zone;
 ``ge`` and ``le`` hold for a period that only overlaps the one asked for, ``ne`` of a number is
 exact, a quantity's comparator is not looked at, ``5.4||mg`` compares the code only, ``1e2`` is
 100. As R4 says, and not as HAPI: a number without prefix has the range of its precision, the parts
@@ -161,10 +162,10 @@ def _date_test(_: str, value: str) -> Test:
     asked = parse_date(value)
     if asked.prefix not in _DATES:
         raise NotSupported("The prefix ap is not supported for dates; use ge and le.")
-    compare = _DATES[asked.prefix]
+    compare, civil = _DATES[asked.prefix], asked.civil
 
     def test(element: Element, code: str) -> bool:
-        held = interval(element, code)
+        held = interval(element, code, civil)
         return held is not None and compare(held, asked.interval)
 
     return test

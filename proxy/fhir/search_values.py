@@ -17,10 +17,12 @@ from proxy.fhir.search import split, unescape
 
 PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
 
+DAYS = frozenset({"year", "month", "day"})  # precisions without a time of day
+
 _SECOND = 1_000_000
 _DAY = 86_400 * _SECOND
 _DATE = re.compile(
-    r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,12}))?)?"
+    r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?"
     r"(Z|[+-]\d\d:\d\d)?)?)?)?",
     re.ASCII,
 )
@@ -40,12 +42,17 @@ class DateValue:
     """A date as searched for: ``2018``, ``ge2018-03-01T12:00Z``.
 
     ``text``: without prefix. ``precision``: year, month, day, minute, second or fraction.
+    ``civil``: it names days, so it is compared with dates as they are written, whatever their zone.
     """
 
     prefix: str
     text: str
     precision: str
     interval: Interval
+
+    @property
+    def civil(self) -> bool:
+        return self.precision in DAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +89,11 @@ class TokenValue:
 
 
 @lru_cache(maxsize=4096)
-def date_interval(text: str) -> tuple[Interval, str] | None:
+def date_interval(text: str, civil: bool = False) -> tuple[Interval, str] | None:
     """The interval that a FHIR date, dateTime or instant means, and its precision.
 
-    A time without zone is read as UTC. None if it is not a date of the calendar.
+    A time without zone is read as UTC; with ``civil`` every time is, as if it had no zone. None if
+    it is not a date of the calendar.
     """
     match = _DATE.fullmatch(text)
     if match is None:
@@ -108,8 +116,11 @@ def date_interval(text: str) -> tuple[Interval, str] | None:
     if hour is None:
         return Interval(start * _DAY, (start + 1) * _DAY), "day"
     offset = _offset(zone)
-    if int(hour) > 23 or int(minute) > 59 or int(second or 0) > 59 or offset is None:
+    # R4, datatypes.html#dateTime: 60 is a leap second.
+    if int(hour) > 23 or int(minute) > 59 or int(second or 0) > 60 or offset is None:
         return None
+    if civil:
+        offset = 0
     low = start * _DAY + ((int(hour) * 60 + int(minute) - offset) * 60 + int(second or 0)) * _SECOND
     if second is None:
         return Interval(low, low + 60 * _SECOND), "minute"

@@ -63,6 +63,14 @@ SERVICE_REQUEST = decode(
     b"""{"resourceType": "ServiceRequest", "id": "m1", "occurrenceTiming":
     {"event": ["2018-01-01", "2018-02-01"]}, "instantiatesCanonical": ["http://g|2"]}"""
 )
+NEW_YEAR = [
+    decode(b"""{"resourceType": "Observation", "id": "%b", "status": "final",
+    "code": {"text": "x"}, "effectiveDateTime": "%b"}""" % pair)
+    for pair in [
+        (b"west", b"2018-12-31T23:30:00-05:00"), (b"east", b"2019-01-01T00:30:00+14:00"),
+        (b"leap", b"2016-12-31T23:59:60Z"), (b"fine", b"2018-12-31T23:59:59.1234567890123Z"),
+    ]
+]  # fmt: skip
 ACTIVITY = decode(
     b"""{"resourceType": "PlanDefinition", "id": "pd", "relatedArtifact": [
     {"type": "depends-on", "resource": "http://lib/a|1.0"},
@@ -198,6 +206,20 @@ CASES: list[tuple[Any, dict[bool, list[str]]]] = [
         False: ["occurrence=2018-01", "occurrence=ge2018-02-02", "occurrence=gt2018-02",
                 "instantiates-canonical=http://g|1"],
     }),
+    # Days count as they are written, instants as they are.
+    (NEW_YEAR[0], {
+        True: ["date=2018", "date=2018-12-31", "date=le2018-12-31", "date=ne2019-01-01",
+               "date=2019-01-01T04:30:00Z", "date=gt2018-12-31T23:59:59Z"],
+        False: ["date=2019-01-01", "date=ge2019-01-01", "date=sa2018-12-31",
+                "date=lt2019-01-01T00:00:00Z"],
+    }),
+    (NEW_YEAR[1], {
+        True: ["date=2019-01-01", "date=ge2019-01-01", "date=sa2018-12-31",
+               "date=lt2019-01-01T00:00:00Z", "date=2018-12-31T10:30:00Z"],
+        False: ["date=2018", "date=2018-12-31", "date=le2018-12-31"],
+    }),
+    (NEW_YEAR[2], {True: ["date=ge2016-12-31"], False: ["date=2018-12-31"]}),
+    (NEW_YEAR[3], {True: ["date=2018-12-31"], False: ["date=2019"]}),
     (ACTIVITY, {
         True: ["depends-on=http://lib/a", "depends-on=http://lib/a|1.0",
                "composed-of=http://lib/b"],
