@@ -70,15 +70,17 @@ def narrow(context: Context, type_: str, parameters: tuple[Parameter, ...]) -> P
     send = forward.send if context.view.identity else translate.send
     sent = [send(Question(context, type_, p, v)) for p, v in judged]
     context.notes.add(rules=_rules(context, verdicts))
-    total = _total_is_shown(context, accepted, sent, wanted, counts_only)
+    limited = context.view.limits(type_)
+    total = not limited and _total_is_shown(context, accepted, sent, wanted, counts_only)
     if counts_only and not total:
         raise Forbidden("Counts are not offered to your role; search for the rows instead.")
+    rows = context.view.row_form(type_, context.caller.claims)
     return Plan(
         type=type_,
         query=accepted,
-        form=tuple(pair for each in sent for pair in each.form),
+        form=(*(pair for each in sent for pair in each.form), *(rows or ())),
         conditions=tuple(c for each in sent for c in each.conditions),
-        empty=any(each.empty for each in sent),
+        empty=rows is None or any(each.empty for each in sent),
         count=count or context.view.policy.search.page_size,
         total=total,
         counts_only=counts_only,

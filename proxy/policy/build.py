@@ -40,6 +40,7 @@ def build(draft: Draft) -> Policy:
             for url, line in draft.extensions.items()
         },
         codes=_texts(draft, "codes.systems"),
+        rows=dict(draft.rows),
         labels=_texts(draft, "labels") or (),
         profiles=_texts(draft, "profiles") or (),
         ages=_number(draft, "ages.oldest"),
@@ -70,6 +71,7 @@ def digest(policy: Policy) -> str:
         "datatypes": {key: _method(rule.method) for key, rule in policy.datatypes.items()},
         "extensions": {url: rule.parts for url, rule in policy.extensions.items()},
         "codes": policy.codes,
+        "rows": {kind: [[r.search, r.where] for r in held] for kind, held in policy.rows.items()},
         "labels": policy.labels,
         "profiles": policy.profiles,
         "ages": policy.ages,
@@ -102,6 +104,7 @@ def _sources(draft: Draft) -> dict[str, Source]:
     sources |= {f"elements.{key}": line.source for key, line in draft.elements.items()}
     sources |= {f"datatypes.{key}": line.source for key, line in draft.datatypes.items()}
     sources |= {f"extensions.{key}": line.source for key, line in draft.extensions.items()}
+    sources |= {f"rows.{kind}": held[-1].source for kind, held in draft.rows.items()}
     return sources
 
 

@@ -67,8 +67,9 @@ class View:
         return self.policy.ids.get(type_name, self.policy.ids_default) == "pseudonym"
 
     def reveal(self, resource: JsonObject, scope: Scope) -> JsonObject | None:
-        """The resource as this view shows it; None if it is not shown (type hidden, or withheld
-        by a modifierExtension). The input is untouched; its id becomes the shown one."""
+        """The resource as this view shows it; None if it is not shown (type hidden, withheld by a
+        modifierExtension, or a row rule does not hold). The input is untouched; its id becomes
+        the shown one."""
         if self.identity:
             return resource
         return self._compiler.resources.root(resource, scope)
@@ -84,6 +85,19 @@ class View:
         if not isinstance(resource, dict):
             return False
         return self.identity or self._compiler.resources.visible(resource, claims)
+
+    def limits(self, type_name: str) -> bool:
+        """Whether a row rule stands on resources of the type."""
+        return not self.identity and self._compiler.resources.rows.limits(type_name)
+
+    def row_form(
+        self, type_name: str, claims: Mapping[str, object]
+    ) -> tuple[tuple[str, str], ...] | None:
+        """What a search of the type asks upstream beside its own conditions, by its row rules;
+        None if no resource of the type exists for a caller with these claims."""
+        if self.identity:
+            return ()
+        return self._compiler.resources.rows.form(type_name, claims)
 
     def lens(self, path: str) -> Lens:
         """The lens of an element by its canonical path (``Observation.valueQuantity.value``).

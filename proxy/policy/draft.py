@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from proxy.policy.model import Method, Source
+from proxy.policy.model import Method, RowRule, Source
 from proxy.policy.paths import Path
 
 
@@ -65,6 +65,7 @@ class Draft:
     tables: dict[str, Source] = field(default_factory=dict)
     attempted: set[str] = field(default_factory=set)
     incomplete: bool = False
+    rows: dict[str, tuple[RowRule, ...]] = field(default_factory=dict)
 
     @property
     def identity(self) -> bool:

@@ -101,10 +101,19 @@ def _never(draft: Draft, shown: frozenset[str], findings: Findings) -> None:
     for kind, setting in draft.under("access").items():
         texts = setting.value if isinstance(setting.value, tuple) else ()
         for text in sorted({"vread", "history"} & set(texts)):
+            if text == "history":
+                what = f"history is for identity views only: older versions of {kind} are not shown"
+            elif _shows_ids(kind, draft):
+                continue
+            else:
+                what = f"vread is for views with real ids: versions of {kind} have no name"
+            findings.wrong(setting.source, what, f"take {text} out")
+    for kind, rules in draft.rows.items():
+        if kind not in shown:
             findings.wrong(
-                setting.source,
-                f"{text} is for identity views only: older versions of {kind} are not shown",
-                f"take {text} out",
+                rules[-1].source,
+                f"the line can never fire: {kind} is not shown",
+                f'write "{kind}" = "keep" under [elements], or take the rows out',
             )
     for text in _texts(draft, "search.include"):
         if text.partition(":")[0] not in shown:
@@ -113,6 +122,12 @@ def _never(draft: Draft, shown: frozenset[str], findings: Findings) -> None:
                 f"{text} can never fire: {text.partition(':')[0]} is not shown",
                 "take it out",
             )
+
+
+def _shows_ids(kind: str, draft: Draft) -> bool:
+    """Whether the ids of the type are shown as they are."""
+    lines = [draft.settings.get(f"ids.{name}") for name in (kind, "default")]
+    return next((line.value for line in lines if line is not None), "") == "real"
 
 
 def _texts(draft: Draft, key: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from proxy.policy.datatypes import IDENTIFYING
 from proxy.policy.draft import Draft, ExtensionLine, PathLine, TypeLine
 from proxy.policy.methods import rank, shows_less, spelled
 from proxy.policy.mistakes import Findings
-from proxy.policy.model import Method, Source
+from proxy.policy.model import Method, RowRule, Source
 from proxy.policy.paths import Path, Place
 
 KEEP = Method("keep")
@@ -54,7 +54,17 @@ def merge(base: Draft, child: Draft, findings: Findings) -> Draft:
         {**base.tables, **child.tables},
         base.attempted | child.attempted,
         base.incomplete,
+        _both(base, child, whole),
     )
+
+
+def _both(base: Draft, child: Draft, removed: set[str]) -> dict[str, tuple[RowRule, ...]]:
+    """The row rules of base and child, which must all hold."""
+    kept = {kind: held for kind, held in base.rows.items() if kind not in removed}
+    return {
+        kind: (*kept.get(kind, ()), *child.rows.get(kind, ()))
+        for kind in dict.fromkeys((*kept, *child.rows))
+    }
 
 
 def _taken_back(url: str, base: Draft, child: Draft) -> bool:

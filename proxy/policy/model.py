@@ -82,6 +82,17 @@ class ExtensionRule:
 
 
 @dataclass(frozen=True, slots=True)
+class RowRule:
+    """A table ``[rows.Type]``: which resources of the type exist. ``search``: conditions as in a
+    query, ``{claim}`` for a claim's values; ``where``: FHIRPath; either may be empty."""
+
+    type: str
+    search: str
+    where: str
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
 class SearchSettings:
     """``[search]``. ``include`` holds ``Type:parameter`` paths."""
 
@@ -98,7 +109,8 @@ class Policy:
     ``identity`` is ``view = "identity"``: everything as stored. ``access``: type to the
     interactions allowed on it (``read``, ``search``, ``include``, ``vread``, ``history``).
     ``ids``: type to ``pseudonym`` or ``real``, ``ids_default`` for the others. ``codes``: code
-    system prefixes, or None where the policy has no ``[codes]`` (all codes show). ``ages``: the
+    system prefixes, or None where the policy has no ``[codes]`` (all codes show). ``rows``: type
+    to its row rules, which must all hold (a base's and its child's). ``ages``: the
     oldest age shown exactly, or None. ``oldest`` of the file: 89 means 90 and more are one group.
     ``digest``: hex SHA-256 of the merged policy's canonical form; changes with any rule.
     """
@@ -114,6 +126,7 @@ class Policy:
     datatypes: Mapping[str, TypeRule]
     extensions: Mapping[str, ExtensionRule]
     codes: tuple[str, ...] | None
+    rows: Mapping[str, tuple[RowRule, ...]] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
     ages: int | None = None

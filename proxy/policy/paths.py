@@ -88,12 +88,13 @@ def read_path(text: str) -> Path:
             except FhirPathError as error:
                 raise PathError(
                     f"the predicate where({step.predicate}) is not allowed: {error}",
-                    _predicate_mend(str(error)),
+                    predicate_mend(str(error)),
                 ) from None
     return path
 
 
-def _predicate_mend(reason: str) -> str:
+def predicate_mend(reason: str) -> str:
+    """How to mend FHIRPath that is not allowed, from the reason given for it."""
     if (unknown := re.search(r"([\w.]+) has no element (\w+)", reason)) and unknown[1] in TYPES:
         close = nearest(unknown[2], [n.removesuffix("[x]") for n in elements(unknown[1])])
         if close is not None:

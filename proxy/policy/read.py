@@ -15,6 +15,7 @@ from proxy.policy.methods import PASSED, suits, words
 from proxy.policy.mistakes import Findings, nearest, offer
 from proxy.policy.model import Method, Source
 from proxy.policy.paths import PathError, read_path
+from proxy.policy.row_lines import read_rows
 
 TABLES = frozenset(
     ["access", "ids", "elements", "datatypes", "extensions", "codes", "rows", "search", "ages"]
@@ -39,6 +40,7 @@ def read_draft(file: FilePath, shown: str, findings: Findings) -> Draft:
             settings.read_top(entry, draft, findings)
         else:
             _READERS[entry.key[0]](entry, draft, findings)
+    read_rows(document, draft, findings)
     if len(findings.mistakes) == before:
         judge_whole(text, shown, findings)
     return draft
@@ -78,8 +80,6 @@ def _headers(document: Document, draft: Draft, findings: Findings) -> frozenset[
         else:
             findings.wrong(source, f"there is no table [{key[0]}]", _table_offer(key[0]))
             unknown.add(key[0])
-    if "rows" in draft.tables:
-        _not_yet(draft.tables["rows"], "[rows]", findings)
     return frozenset(unknown)
 
 
@@ -95,9 +95,8 @@ def _entries(document: Document, unknown: frozenset[str], findings: Findings) ->
     for entry in document.entries:
         first = entry.key[0]
         if first in unknown or first == "rows":
-            if first == "rows" and not any(key[0] == "rows" for key, _ in document.tables):
-                _not_yet(entry.source, "[rows]", findings)
-        elif first not in TABLES:
+            continue
+        if first not in TABLES:
             if len(entry.key) > 1:
                 findings.wrong(entry.source, f"{first} is not a table", f"write {first} = … alone")
             else:

@@ -9,6 +9,7 @@ from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.structure import RESOURCES
 from proxy.policy import primitives
 from proxy.policy.decide import Decision, Mode, Node, Nodes, strength
+from proxy.policy.rows import Rows
 from proxy.policy.scope import Contained, Scope
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Resources:
     def __init__(self, compiler: Compiler, tree: Node) -> None:
         self._compiler = compiler
         self._tree = tree
+        self.rows = Rows(compiler.policy.rows)
         self._plain_sites: dict[str, Site | None] = {}
         self._walkers: dict[tuple[str, Nodes], Walker] = {}
 
@@ -101,9 +103,12 @@ class Resources:
             site = self._begin(type_name, self._compiler.selected(branches, resource, claims))
             if not any(n.predicate for n in branches):
                 self._plain_sites[type_name] = site
-        if site is not None and "modifierExtension" in resource and site.decision.mode != PASS:
-            return None if self._compiler.extensions.withholds(resource) else site
-        return site
+        if site is None:
+            return None
+        opaque = "modifierExtension" in resource and site.decision.mode != PASS
+        if opaque and self._compiler.extensions.withholds(resource):
+            return None
+        return site if self.rows.hold(type_name, resource, claims) else None
 
     def _begin(self, type_name: str, nodes: Nodes) -> Site | None:
         rules = [n.rule for n in nodes if n.rule is not None and n.guarded] or [

@@ -52,8 +52,8 @@ PLANTS = (
           mend="write read"),
     plant("access to a hidden type", "access", 'Substance = ["read"]',
           what="can never fire: Substance", mend='write "Substance" = "keep"'),
-    plant("versions", "access", 'Substance = ["vread"]', what="identity views only",
-          mend="take vread out"),
+    plant("history", "access", 'Substance = ["history"]', what="identity views only",
+          mend="take history out"),
     plant("ids of no type", "ids", 'Patiant = "real"', what="Patiant is not", mend="write Patient"),
     plant("ids as nothing", "ids", 'Patient = "pseudonim"', what="not shown as pseudonim",
           mend='write "pseudonym"'),
@@ -211,16 +211,76 @@ PLANTS = (
           what="can never fire", mend="take the line out"),
     plant("a system", "codes", 'system = ["http://loinc.org"]', what="no key system",
           mend="write systems"),
-    plant("rows", "rows.Bundle", 'where = "true"', what="[rows] is not yet", mend="take it out"),
+    plant("rows of no type", "rows", 'Patiant = { where = "true" }', what="Patiant is not",
+          mend="write Patient"),
+    plant("rows of a hidden type", "rows", 'Substance = { where = "true" }',
+          what="can never fire: Substance", mend='write "Substance" = "keep"'),
+    plant("rows that say nothing", "rows", "Bundle = {}", what="says nothing",
+          mend='write search = "…"'),
+    plant("rows that are no table", "rows", 'Bundle = "type=document"', what="text, not a table",
+          mend='write search = "…"'),
+    *(
+        plant(f"rows: {name}", "rows", f"Patient = {{ {line} }}", what=what, mend=mend)
+        for name, line, what, mend in (
+            ("a key misspelt", 'serch = "active=true"', "no key serch", "write search"),
+            ("a list", 'search = ["active=true"]', "list, not text", 'write search = "…"'),
+            ("nothing in it", 'where = " "', "where is empty", "take it out"),
+            ("no query", 'search = "active"', "cannot be read", "as in a URL"),
+            ("an escape cut short", 'search = "active=%4"', "cannot be read", "as in a URL"),
+            ("no parameter", 'search = "gendre=male"', "no search parameter gendre",
+             "write gender"),
+            ("a chain", 'search = "general-practitioner.name=x"', "reads other resources",
+             "of the row itself"),
+            ("_has", 'search = "_has:Observation:patient:code=x"', "reads other resources",
+             "of the row itself"),
+            ("_include", 'search = "_include=Patient:link"', "about the answer", "take it out"),
+            ("_sort", 'search = "_sort=birthdate"', "about the answer", "take it out"),
+            ("_count", 'search = "_count=1"', "about the answer", "take it out"),
+            ("_summary", 'search = "_summary=true"', "about the answer", "take it out"),
+            ("a reference", 'search = "organization=Organization/1"', "it cannot be judged here",
+             "where = …"),
+            ("full text", 'search = "_text=x"', "_text cannot be judged here", "where = …"),
+            ("a modifier", 'search = "name:phonetic=x"', "name:phonetic cannot be judged here",
+             "where = …"),
+            ("a prefix", 'search = "birthdate=ap2019-01-01"', "cannot be judged here",
+             "where = …"),
+            ("no date", 'search = "birthdate=yesterday"', "birthdate is malformed",
+             "mend the value"),
+            ("a backslash", 'search = "name=a\\\\b"', "name is malformed", "mend the value"),
+            ("an alternative missing", 'search = "gender=male,"', "gender is malformed",
+             "mend the value"),
+            ("a text of nothing", 'search = "name=-"', "matches everything", "mend the value"),
+            ("part of a value as claim", 'search = "address-state=M{state}"', "is no claim",
+             "{jurisdictions}"),
+            ("a claim of no name", 'search = "address-state={}"', "is no claim",
+             "{jurisdictions}"),
+            ("a claim that would bring a prefix", 'search = "birthdate={born}"',
+             "a claim cannot stand in birthdate", "where = …"),
+            ("a claim as presence", 'search = "name:missing={named}"',
+             "a claim cannot stand in name:missing", "write the values"),
+            ("no FHIRPath", 'where = "active = = true"', "where is not allowed",
+             "write FHIRPath"),
+            ("FHIRPath not closed", 'where = "name.where(use=\'x\'"', "where is not allowed",
+             "write FHIRPath"),
+            ("an element misspelt", 'where = "gendr = \'male\'"', "Patient has no element gendr",
+             "write gender"),
+            *((f"where with {text}", f'where = "{text}"', "is not allowed",
+               "%caller as its only variable")
+              for text in ("managingOrganization.resolve().exists()",
+                           "maritalStatus.memberOf('x')", "birthDate < now()",
+                           "birthDate < today()", "%resource.exists()")),
+            ("all claims at once", 'where = "%caller.exists()"', "no one claim", "a claim's name"),
+        )
+    ),
     plant("unknown search key", "search", "page-sise = 10", what="no key page-sise",
           mend="write page-size"),
     plant("an include that is no parameter", "search", 'include = ["Observation:subjct"]',
           what="no search parameter subjct", mend="write subject"),
 )
 # What an identity view may have: in it, all others are mistakes for having their table at all.
-OF_IDENTITY = frozenset({TOP, "acess", "access", "search", "rows.Bundle"})
-# Vread is what identity views are for; types need no line in them.
-NOT_WRONG_THERE = frozenset({"access to a hidden type", "versions"})
+OF_IDENTITY = frozenset({TOP, "acess", "access", "search"})
+# History is what identity views are for; types need no line in them.
+NOT_WRONG_THERE = frozenset({"access to a hidden type", "history"})
 
 
 def write_into(text: str, row: Plant) -> tuple[str, int]:
@@ -234,7 +294,7 @@ def write_into(text: str, row: Plant) -> tuple[str, int]:
         lines.append(f"[{row.table}]")
         at = len(lines)
     lines[at:at] = row.lines
-    header = row.table in ("acess", "rows.Bundle")  # the table itself is the mistake
+    header = row.table == "acess"  # the table itself is the mistake
     return "\n".join(lines), at if header else at + len(row.lines)
 
 
