@@ -102,7 +102,7 @@ def generalize(method: Method, code: str, value: Json, tables: Tables) -> Json |
         return lower_border(steps, code, value)
     if not isinstance(value, str):
         return None
-    text = value.strip()
+    text = value.rstrip()
     if to == "state":
         return text if text.lower() in tables.states else None
     if to == "country":

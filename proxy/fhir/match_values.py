@@ -171,7 +171,8 @@ def _date_test(_: str, value: str) -> Test:
     return test
 
 
-def _number_holds(held: object, asked: NumberValue) -> bool:
+def number_holds(held: object, asked: NumberValue) -> bool:
+    """Whether a JSON number satisfies what is asked of it."""
     number = decimal(held)
     if number is None:
         return False
@@ -192,14 +193,14 @@ def _number_holds(held: object, asked: NumberValue) -> bool:
 
 def _number_test(_: str, value: str) -> Test:
     asked = parse_number(value)
-    return lambda element, code: _number_holds(element, asked)
+    return lambda element, code: number_holds(element, asked)
 
 
 def _quantity_test(_: str, value: str) -> Test:
     asked = parse_quantity(value)
 
     def holds(held: Mapping[str, object], code: str) -> bool:
-        if not _number_holds(held.get("value"), asked.number):
+        if not number_holds(held.get("value"), asked.number):
             return False
         if code == "Money":  # its currency is an ISO 4217 code
             return asked.code is None or asked.code == held.get("currency")

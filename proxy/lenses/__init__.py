@@ -1,8 +1,9 @@
 """Lenses: one transform seen in both directions, registered by the name policies use.
 
-A lens class has ``forward`` (a value on its way out) and ``backward`` (a search value on its way
-in); its docstring is the method's manual page. ``bind`` gives the function that a compiled walk
-calls; it returns None for a value that the method cannot read, which is then masked.
+A lens class has ``forward`` (a value on its way out) and ``backward`` (what a search asks for
+upstream, :mod:`proxy.lenses.backward`); its docstring is the method's manual page. ``bind`` gives
+the function that a compiled walk calls; it returns None for a value that the method cannot read,
+which is then masked.
 """
 
 from __future__ import annotations
@@ -12,16 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from proxy.fhir.codec import Json
+from proxy.lenses.backward import Backward, NotTranslatable
 
 if TYPE_CHECKING:
     from proxy.lenses.context import LensContext
 
 Transform = Callable[[Json, "LensContext"], "Json | None"]
 LensKind = Literal["keep", "hidden", "pseudonym", "coarse"]
-
-
-class NotTranslatable(Exception):
-    """A search value that this lens cannot carry back to the upstream."""
 
 
 class LensMethod:
@@ -43,10 +41,10 @@ class LensMethod:
         """``value`` as shown; None if it cannot be read."""
         return self.bind(params, type_code)(value, context)
 
-    def backward(self, value: str, params: Mapping[str, object], context: LensContext) -> list[str]:
-        """The upstream values that a search for the shown ``value`` must ask for.
+    def backward(self, params: Mapping[str, object], search_type: str) -> Backward:
+        """What searches of one type ask upstream for what this lens shows.
 
-        Raises :class:`NotTranslatable` where the shown value does not determine them.
+        Raises :class:`proxy.lenses.backward.NotTranslatable` where it does not say.
         """
         raise NotTranslatable
 
@@ -80,4 +78,4 @@ def method(name: str) -> LensMethod:
 
 
 def _load() -> None:
-    from proxy.lenses import dates, narrative, pseudonyms, redact  # noqa: F401
+    from proxy.lenses import generalize, narrative, pseudonyms, redact  # noqa: F401

@@ -12,7 +12,8 @@ from datetime import date
 from decimal import Decimal
 
 from proxy.fhir.codec import Json, number
-from proxy.lenses.dates import UCUM, read_date
+from proxy.lenses.dates import read_date
+from proxy.lenses.numbers import UCUM
 
 LOINC, SNOMED = "http://loinc.org", "http://snomed.info/sct"
 BIRTH_DATE = (LOINC, "21112-8")

@@ -12,8 +12,15 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import ClassVar
+
+from proxy.errors import BadValue, Forbidden
+from proxy.lenses.backward import Listed
+
+HIDDEN_ZIP3 = "000"  # 45 CFR 164.514(b)(2)(i)(B)(2)
 
 _ZIP = re.compile(r"(\d{5})(?:-?\d{4})?")
 
@@ -42,8 +49,12 @@ def countries() -> frozenset[str]:
 
 
 def show_zip5(text: str) -> str | None:
-    """The five-digit ZIP code of ``text`` (ZIP+4 cut); None if it is none."""
-    match = _ZIP.fullmatch(text.strip())
+    """The five-digit ZIP code of ``text`` (ZIP+4 cut); None if it is none.
+
+    Here and below a blank before a value makes it unreadable: a search that begins with what is
+    shown would not find it. Blanks after it do not count.
+    """
+    match = _ZIP.fullmatch(text.rstrip())
     return match[1] if match and text.isascii() else None
 
 
@@ -52,16 +63,57 @@ def show_zip3(text: str) -> str | None:
 
     A value that is already three digits counts as a prefix.
     """
-    stripped = text.strip()
+    stripped = text.rstrip()
     prefix = stripped if re.fullmatch(r"[0-9]{3}", stripped) else (show_zip5(text) or "")[:3]
-    return zip3_table().get(prefix, "000") if prefix else None
+    return zip3_table().get(prefix, HIDDEN_ZIP3) if prefix else None
 
 
 def show_state(text: str) -> str | None:
     """``text`` if it is the code or name of a state, else None."""
-    return text.strip() if text.strip().lower() in states() else None
+    return text.rstrip() if text.rstrip().lower() in states() else None
 
 
 def show_country(text: str) -> str | None:
     """``text`` if it is the code or name of a country, else None."""
-    return text.strip() if text.strip().lower() in countries() else None
+    return text.rstrip() if text.rstrip().lower() in countries() else None
+
+
+@cache
+def hidden_zip3() -> tuple[str, ...]:
+    """The prefixes that are shown as ``000``: in areas where few live, and in use nowhere."""
+    return tuple(p for p in (f"{n:03}" for n in range(1000)) if show_zip3(p) == HIDDEN_ZIP3)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownZip5(Listed):
+    """Backward of ``zip5``: what is stored begins with what is shown."""
+
+    form: str = "five digits"
+    modifiers: ClassVar[frozenset[str]] = frozenset({"", "exact"})
+
+    def check(self, value: str) -> None:
+        if not re.fullmatch(r"[0-9]{5}", value):
+            raise BadValue("Ask for a postal code as it is shown: exactly five digits.")
+
+    def values(self, value: str) -> tuple[str, ...]:
+        return (value,)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownZip3(Listed):
+    """Backward of ``zip3``: what is stored begins with the three digits that are shown, or, for
+    ``000``, with any that are shown so."""
+
+    form: str = "three digits, 000 for areas where few live"
+    modifiers: ClassVar[frozenset[str]] = frozenset({"", "exact"})
+
+    def check(self, value: str) -> None:
+        if not re.fullmatch(r"[0-9]{3}", value):
+            raise Forbidden("Ask for a postal code as it is shown: exactly three digits.")
+        if value in hidden_zip3() and value != HIDDEN_ZIP3:
+            raise Forbidden("Postal codes of areas where few live are shown as 000; ask for that.")
+
+    def values(self, value: str) -> tuple[str, ...]:
+        shown = (value,) if any(p.startswith(value) for p in zip3_table().values()) else ()
+        hidden = hidden_zip3() if HIDDEN_ZIP3.startswith(value) else ()
+        return tuple(dict.fromkeys(shown + hidden))

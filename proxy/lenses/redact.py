@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from proxy.lenses import LensKind, LensMethod, Transform, lens
+from proxy.lenses.backward import Backward, SameDay, SameNumber, SameText
 
 
 @lens("keep")
@@ -19,8 +20,10 @@ class Keep(LensMethod):
     def bind(self, params: Mapping[str, object], type_code: str) -> Transform:
         return lambda value, context: value
 
-    def backward(self, value: str, params: Mapping[str, object], context: object) -> list[str]:
-        return [value]
+    def backward(self, params: Mapping[str, object], search_type: str) -> Backward:
+        if search_type == "date":
+            return SameDay()
+        return SameNumber() if search_type in ("number", "quantity") else SameText()
 
 
 @lens("pass")

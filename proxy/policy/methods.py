@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from proxy.lenses.dates import SUITS
+from proxy.lenses.generalize import SUITS
 from proxy.policy.model import Method
 
 DATES = frozenset({"date", "dateTime", "instant"})

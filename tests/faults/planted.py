@@ -21,7 +21,7 @@ from proxy.errors import AuditUnavailable, Deleted, Gone, NotFound
 from proxy.fhir import codec
 from proxy.fhir.codec import Fragment, Json, JsonObject
 from proxy.fhir.structure import RESOURCES, Property
-from proxy.lenses import dates, identity, pseudonyms
+from proxy.lenses import generalize, identity, pseudonyms
 from proxy.policy import ages, arrays, complexes, extensions, primitives, resources, scope, walk
 from proxy.policy.bundle import BundleWalk, Entry
 from proxy.policy.decide import KEEP, Decision, Mode
@@ -48,7 +48,8 @@ class Fault:
 
 
 def _year_shows_date(patch: Patch) -> None:
-    patch.setitem(dates._TO_TEXT, "year", (lambda text: text, dates.DATES))
+    year = replace(generalize.TEXTS["year"], show=lambda text: text)
+    patch.setitem(generalize.TEXTS, "year", year)
 
 
 def _mask_dropped(patch: Patch) -> None:
