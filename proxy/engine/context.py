@@ -89,7 +89,7 @@ class Context:
     def etag(self, body: bytes) -> str:
         """A weak ETag: a keyed hash of what is shown and of whom it is shown to."""
         whom = bind(self.caller, self.view.digest, "")
-        digest = hmac.digest(self.gateway.etag_key, whom + body, "sha256")
+        digest = hmac.digest(self.gateway.etag_key, whom.owner + whom.terms + body, "sha256")
         return f'W/"{urlsafe_b64encode(digest[:18]).decode()}"'
 
     def knows(self, etag: str) -> bool:

@@ -1,9 +1,11 @@
 """Page links of our own: sealed, padded, bound to the caller and the query.
 
 A token holds where the next page begins. It is encrypted and authenticated (AES-SIV, RFC 5297)
-under the installation's page key; who may use it is authenticated with it as associated data, so a
-token in other hands, under a changed policy or at another path is no token at all. Its length
-depends on the request alone: what the upstream contributes is padded to a fixed room.
+under the installation's page key; whose it is and where it leads is authenticated with it as
+associated data, so a token in other hands or at another path is no token at all. Under what it was
+given (role, project, scopes, claims, policy) stands inside, so that the owner of an outdated one is
+told to search again. Its length depends on the request alone: what the upstream contributes is
+padded to a fixed room.
 """
 
 from __future__ import annotations
@@ -33,8 +35,9 @@ _VOLATILE = frozenset(
      "session_state", "sid", "uti", "aio", "rh"}
 )
 _ROOM = 1024  # bytes for what the upstream contributes, beside thrice the query
-_HEAD = struct.Struct(">BQII")  # format, expiry (seconds since 1970), length of query and cursor
-_FORMAT = 1
+# Format, expiry (seconds since 1970), length of query and cursor, what it was given under.
+_HEAD = struct.Struct(">BQII32s")
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +62,25 @@ class Page:
     cursor: Cursor = field(default_factory=Cursor)
 
 
-def bind(caller: Caller, digest: str, path: str) -> bytes:
-    """What a token is bound to: the caller (not the bearer string), the view's digest, the path
-    below the base. A refreshed bearer token of the same caller gives the same."""
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a token is bound to, as digests of 32 bytes. ``owner``: whose it is (not the bearer
+    string), and the path below the base. ``terms``: under what it was given."""
+
+    owner: bytes
+    terms: bytes
+
+
+def bind(caller: Caller, digest: str, path: str) -> Binding:
+    """The binding of the caller's tokens at a path below the base, in the view of this digest. A
+    refreshed bearer token of the same caller gives the same."""
     claims = {k: v for k, v in caller.claims.items() if k not in _VOLATILE}
     scopes = None if caller.scopes is None else sorted(caller.scopes)
-    parts = (
-        caller.issuer, caller.subject, caller.role, caller.project, scopes, _plain(claims),
-        digest, path,
-    )
+    terms = (caller.role, caller.project, scopes, _plain(claims), digest)
+    return Binding(_digest((caller.issuer, caller.subject, path)), _digest(terms))
+
+
+def _digest(parts: tuple[object, ...]) -> bytes:
     return sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).digest()
 
 
@@ -87,7 +100,7 @@ def _cipher(key: bytes) -> AESSIV:
     return AESSIV(key)
 
 
-def seal(page: Page, key: bytes, binding: bytes, expires: datetime) -> str:
+def seal(page: Page, key: bytes, binding: Binding, expires: datetime) -> str:
     """The token of ``page``, of URL-safe characters.
 
     ``key``: 32 bytes. Raises :class:`UpstreamBroken` if the upstream's link is longer than any
@@ -99,25 +112,29 @@ def seal(page: Page, key: bytes, binding: bytes, expires: datetime) -> str:
     room = _ROOM + 3 * len(query)
     if len(cursor) > room:
         raise UpstreamBroken()
-    head = _HEAD.pack(_FORMAT, int(expires.timestamp()), len(query), len(cursor))
+    until = int(expires.timestamp())
+    head = _HEAD.pack(_FORMAT, until, len(query), len(cursor), binding.terms)
     plain = head + query + cursor.ljust(room, b" ")
-    return urlsafe_b64encode(_cipher(key).encrypt(plain, [binding])).rstrip(b"=").decode()
+    return urlsafe_b64encode(_cipher(key).encrypt(plain, [binding.owner])).rstrip(b"=").decode()
 
 
-def unseal(token: str, key: bytes, binding: bytes, now: datetime) -> Page:
+def unseal(token: str, key: bytes, binding: Binding, now: datetime) -> Page:
     """The page that a token stands for.
 
     Raises :class:`NotFound` for a token that is not ours, not this caller's or not for this path,
-    :class:`Gone` for one that has expired.
+    :class:`Gone` for one that has expired, or was given under another role, project, policy,
+    other scopes or claims.
     """
     try:
         sealed = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
-        plain = _cipher(key).decrypt(sealed, [binding])
+        plain = _cipher(key).decrypt(sealed, [binding.owner])
     except (InvalidTag, Base64Error, ValueError, UnicodeEncodeError):
         raise NotFound("No such page.") from None
-    format_, expires, query_length, cursor_length = _HEAD.unpack_from(plain)
+    format_, expires, query_length, cursor_length, terms = _HEAD.unpack_from(plain)
     if format_ != _FORMAT or now.timestamp() > expires:
         raise Gone()
+    if terms != binding.terms:
+        raise Gone("What you may see has changed since this page was offered; search again.")
     end = _HEAD.size + query_length
     query = orjson.loads(plain[_HEAD.size : end])
     url, offset, row, before, total = orjson.loads(plain[end : end + cursor_length])

@@ -124,10 +124,14 @@ def next_of(who: Caller | str, served: Store, query: str = "_count=2") -> str:
 
 STRANGERS = [
     ("another subject", caller(LDS, subject="u2")),
-    ("another role", caller(DEID)),
-    ("the investigator", caller(INV)),
-    ("another project", caller(LDS, project="study-8")),
     ("another issuer", caller(LDS, issuer="https://other.example")),
+    ("another researcher", caller(DEID, subject="u2")),
+    ("an investigator", caller(INV, subject="u3")),
+]
+CHANGES = [
+    ("another role", caller(DEID)),
+    ("the investigator's role", caller(INV)),
+    ("another project", caller(LDS, project="study-8")),
     ("other claims", caller(LDS, claims={"conditions": ["x"]})),
     ("other scopes", caller(LDS, scopes=frozenset({"user/*.rs"}))),
 ]
@@ -135,9 +139,19 @@ STRANGERS = [
 
 @pytest.mark.parametrize("who", [c for _, c in STRANGERS], ids=[n for n, _ in STRANGERS])
 def test_links_serve_one_caller(who: Caller) -> None:
-    """R-PG-2, R-PG-6: in other hands a link is not found, and nothing is asked."""
+    """R-PG-2: in other hands a link is not found, and nothing is asked."""
     link = next_of(LDS, store("vvvv"))
     assert issue_of(converse(make_call(who, link))) == (404, "not-found")
+
+
+@pytest.mark.parametrize("who", [c for _, c in CHANGES], ids=[n for n, _ in CHANGES])
+def test_links_do_not_outlive_a_change(who: Caller) -> None:
+    """R-PG-6: to the same person under another role, project, claims or scopes a link has gone,
+    and nothing is asked."""
+    link = next_of(LDS, store("vvvv"))
+    reply = converse(make_call(who, link))
+    assert issue_of(reply) == (410, "expired")
+    assert b"search again" in reply.body
 
 
 def test_links_belong_to_their_type() -> None:
@@ -154,7 +168,7 @@ def test_links_do_not_outlive_a_policy(tmp_path: Path) -> None:
     (tmp_path / "case-report.toml").write_text((POLICIES / "case-report.toml").read_text())
     changed = make_gateway({LDS: tmp_path / f"{LDS}.toml"})
     assert changed.views[LDS].digest != gateway().views[LDS].digest
-    assert issue_of(converse(make_call(LDS, link), at=changed)) == (404, "not-found")
+    assert issue_of(converse(make_call(LDS, link), at=changed)) == (410, "expired")
 
 
 def test_links_expire() -> None:

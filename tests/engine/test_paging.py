@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.engine.paging import Cursor, Page, bind, seal, unseal
+from proxy.engine.paging import Binding, Cursor, Page, bind, seal, unseal
 from proxy.errors import Gone, NotFound, UpstreamBroken
 from proxy.policy.model import Caller
 
@@ -37,21 +37,31 @@ def test_round_trip() -> None:
 STRANGERS = [
     ("issuer", bind(replace(CALLER, issuer="https://other.example"), "digest", "Patient")),
     ("subject", bind(replace(CALLER, subject="u2"), "digest", "Patient")),
+    ("type", bind(CALLER, "digest", "Observation")),
+]
+CHANGES = [
     ("role", bind(replace(CALLER, role="investigator"), "digest", "Patient")),
     ("project", bind(replace(CALLER, project="study-8"), "digest", "Patient")),
     ("scopes", bind(replace(CALLER, scopes=frozenset({"openid"})), "digest", "Patient")),
     ("no scopes", bind(replace(CALLER, scopes=None), "digest", "Patient")),
     ("claims", bind(replace(CALLER, claims={"conditions": ["a"]}), "digest", "Patient")),
     ("policy", bind(CALLER, "tightened", "Patient")),
-    ("type", bind(CALLER, "digest", "Observation")),
 ]
 
 
 @pytest.mark.parametrize("binding", [b for _, b in STRANGERS], ids=[n for n, _ in STRANGERS])
-def test_useless_to_others(binding: bytes) -> None:
-    """R-PG-2, R-PG-6: a token of another caller, policy or type is no token."""
+def test_useless_to_others(binding: Binding) -> None:
+    """R-PG-2: a token of another caller or type is no token."""
     token = seal(PAGE, KEY, BINDING, LATER)
     with pytest.raises(NotFound):
+        unseal(token, KEY, binding, NOW)
+
+
+@pytest.mark.parametrize("binding", [b for _, b in CHANGES], ids=[n for n, _ in CHANGES])
+def test_does_not_outlive_a_change(binding: Binding) -> None:
+    """R-PG-6: a token that was given under another role, policy, claim … is gone, and says so."""
+    token = seal(PAGE, KEY, BINDING, LATER)
+    with pytest.raises(Gone, match="search again"):
         unseal(token, KEY, binding, NOW)
 
 

@@ -153,9 +153,9 @@ OTHERS = (
     caller("claims-inv", INV, claims={"conditions": ["3928002"]}),
     caller("claims-lds", LDS, claims={"conditions": ["3928002"]}),
     caller("claims-deid", DEID, claims={"conditions": ["3928002"]}),
+    caller("moved-inv", INV, subject=f"{LDS}-client"),
     caller("moved-lds", LDS, subject=f"{INV}-client"),
     caller("moved-deid", DEID, subject=f"{INV}-client"),
-    caller("moved-inv", INV, subject=f"{LDS}-client"),
 )
 OTHER_NAMES = tuple(
     f"{what}-{who}"
@@ -166,21 +166,25 @@ OTHER_NAMES = tuple(
 
 @pytest.mark.parametrize("role", ROLES)
 async def test_r_pg_2_a_link_is_useless_to_anyone_else(role: str, tmp_path: Path) -> None:
-    """R-PG-2: in other hands (another role, person, project, scopes, claims) a page link is 404,
-    one and the same, and the upstream is not asked. (Row-limited roles are not offered.)"""
+    """R-PG-2: in other hands a page link is 404, one and the same; in the same hands under another
+    role, project, scopes or claims it has gone (R-PG-6); the upstream is not asked."""
     async with (
         holding(*women(5)) as upstream,
         product(tmp_path, **settings_with(*OTHERS)) as running,
     ):
         path = await next_of(running, role)
         upstream.calls()
-        answers = []
-        for other in (*ROLES, *OTHER_NAMES):
+        answers: dict[bool, list[Any]] = {True: [], False: []}
+        subjects = {other: f"{other}-client" for other in ROLES}
+        subjects |= {name: each.subject for name, each in zip(OTHER_NAMES, OTHERS, strict=True)}
+        for other, subject in subjects.items():
             if other != role:
-                answers.append(await running.get(other, path))
-                answers.append(await search(running, other, "Patient", path[9:]))
-        assert {(answer.status, answer.code) for answer in answers} == {(404, "not-found")}
-        assert len({str(answer.same) for answer in answers}) == 1
+                mine = answers[subject == f"{role}-client"]
+                mine.append(await running.get(other, path))
+                mine.append(await search(running, other, "Patient", path[9:]))
+        for own, status in ((False, (404, "not-found")), (True, (410, "expired"))):
+            assert {(answer.status, answer.code) for answer in answers[own]} == {status}
+            assert len({str(answer.same) for answer in answers[own]}) == 1
         assert (await running.get(None, path)).status == 401
         assert upstream.calls() == []
 
