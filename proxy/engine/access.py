@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from proxy.engine.gateway import Gateway
 from proxy.errors import Forbidden, InternalError
-from proxy.fhir.interaction import Interaction
+from proxy.fhir.interaction import NOT_OFFERED, Interaction
 from proxy.policy.compile import View
 from proxy.policy.model import Caller
 
@@ -21,11 +21,16 @@ NEEDS: Mapping[str, tuple[str, str]] = {
     "history-type": ("history", "s"),
     "history-system": ("history", "s"),
     "search-type": ("search", "s"),
+    "$document": ("$document", "r"),
+    "$everything": ("$everything", "r"),
 }
 # Interactions on no one type; their entries are judged one by one.
 UNTYPED = frozenset({"batch", "history-system"})
-# Earlier versions may hold what the current one no longer does.
+# Earlier versions may hold what the current one no longer does. A single one may be offered where
+# ids are real: it is shown if it and the current one are (under pseudonyms versions have no name).
 IDENTITY_ONLY = frozenset({"vread", "history-instance", "history-type", "history-system"})
+# What the upstream collects, so that nothing here can judge whether a view is complete.
+IDENTITY_OPERATIONS = frozenset({"$everything"})
 
 _SCOPE = re.compile(r"(user|system)/([A-Z][A-Za-z]*|\*)\.((?=.)c?r?u?d?s?|read|write|\*)")
 _CLINICAL = re.compile(r"(?:patient|user|system)/")
@@ -50,16 +55,30 @@ class Check:
     text: str
 
 
+def _listed(request: Request) -> bool:
+    """Whether [access] has the word that the interaction needs."""
+    type_, name = request.interaction.type, request.interaction.name
+    return NEEDS[name][0] in request.view.policy.access.get(type_, ())
+
+
 CHECKS = (
     Check(
+        "operation",
+        lambda r: not r.interaction.operation
+        or (_listed(r) and (r.view.identity or r.interaction.operation not in IDENTITY_OPERATIONS)),
+        NOT_OFFERED,
+    ),
+    Check(
         "history",
-        lambda r: r.view.identity or r.interaction.code not in IDENTITY_ONLY,
+        lambda r: r.view.identity
+        or r.interaction.code not in IDENTITY_ONLY
+        or (r.interaction.code == "vread" and not r.view.pseudonym(r.interaction.type)),
         "Versions and history are not offered to your role.",
     ),
     Check(
         "access",
         lambda r: r.interaction.code in UNTYPED
-        or NEEDS[r.interaction.code][0] in r.view.policy.access.get(r.interaction.type, ()),
+        or _listed(r),
         "Your role does not offer this interaction on this resource type.",
     ),
     Check(
@@ -70,7 +89,7 @@ CHECKS = (
     Check(
         "scopes",
         lambda r: r.interaction.code in UNTYPED
-        or scopes_grant(r.caller.scopes, r.interaction.type, NEEDS[r.interaction.code][1]),
+        or scopes_grant(r.caller.scopes, r.interaction.type, NEEDS[r.interaction.name][1]),
         "The scopes of your token do not cover this request.",
     ),
     Check(
@@ -94,7 +113,7 @@ def decide(gateway: Gateway, caller: Caller, interaction: Interaction) -> Decisi
     view = gateway.views.get(caller.role)
     if view is None:
         raise Forbidden("Your role has no access.")
-    if interaction.code not in NEEDS and interaction.code not in UNTYPED:
+    if interaction.name not in NEEDS and interaction.code not in UNTYPED:
         raise InternalError()
     request = Request(caller, view, interaction)
     for check in CHECKS:
@@ -105,12 +124,14 @@ def decide(gateway: Gateway, caller: Caller, interaction: Interaction) -> Decisi
 
 
 def may(caller: Caller, view: View, code: str, type_: str) -> bool:
-    """Whether an interaction on a type is granted; ``include``: whether its rows may come along."""
+    """Whether an interaction (or operation, ``$document``) on a type is granted; ``include``:
+    whether its rows may come along."""
     if code == "include":
         words = view.policy.access.get(type_, frozenset())
         granted = scopes_grant(caller.scopes, type_, "r")
         return "include" in words and view.shows(type_) and granted
-    request = Request(caller, view, Interaction(code, type_))
+    operation = code if code.startswith("$") else ""
+    request = Request(caller, view, Interaction(code, type_, operation=operation))
     return all(check.holds(request) for check in CHECKS)
 
 

@@ -8,6 +8,7 @@ import orjson
 
 from proxy.engine.messages import Pairs
 
+LABELS = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
 INCOMPLETE = {
     "resourceType": "OperationOutcome",
     "issue": [
@@ -32,6 +33,24 @@ def assemble(kind: str, links: Pairs, entries: Iterable[bytes], total: int | Non
     if joined:  # an empty array is not legal FHIR
         parts += [b',"entry":[', joined, b"]"]
     return b"".join((*parts, b"}"))
+
+
+def assemble_document(
+    uuid: str, timestamp: str, labels: Iterable[str], entries: Iterable[bytes]
+) -> bytes:
+    """A Bundle of type ``document`` (R4, documents.html). ``uuid``: its identifier, a
+    ``urn:uuid:``; its id is the same UUID. ``labels``: v3-ObservationValue codes for
+    meta.security. ``entries``: not empty, each an entry's JSON."""
+    head: dict[str, object] = {"resourceType": "Bundle", "id": uuid.rpartition(":")[2]}
+    security = [{"system": LABELS, "code": label} for label in labels]
+    if security:
+        head["meta"] = {"security": security}
+    head |= {
+        "identifier": {"system": "urn:ietf:rfc:3986", "value": uuid},
+        "type": "document",
+        "timestamp": timestamp,
+    }
+    return orjson.dumps(head)[:-1] + b',"entry":[' + b",".join(entries) + b"]}"
 
 
 def make_entry(full_url: str = "", resource: bytes = b"", **members: object) -> bytes:

@@ -15,11 +15,11 @@ from proxy.engine.context import Notes
 from proxy.engine.gateway import Limits
 from proxy.engine.messages import Answer, Ask, Call, Facts, Reply
 from proxy.errors import BadStructure, InternalError, TooCostly, UnsupportedMediaType
-from proxy.fhir.codec import Json, JsonObject, decode_strict
+from proxy.fhir.codec import Json, JsonObject, decode_strict, encode
 
 Flow = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", Reply]
 
-_MEDIA = frozenset({"application/fhir+json", "application/json"})
+MEDIA = frozenset({"application/fhir+json", "application/json"})
 _TYPES: Mapping[str, str] = {
     "batch": "batch-response",
     "transaction": "transaction-response",
@@ -40,7 +40,7 @@ def parse_batch(call: Call, limits: Limits) -> Batch:
     Raises :class:`UnsupportedMediaType`, :class:`BadStructure` for what is no batch,
     :class:`TooCostly` for too many entries.
     """
-    if media_type(call.headers) not in _MEDIA:
+    if media_type(call.headers) not in MEDIA:
         raise UnsupportedMediaType()
     bundle = decode_strict(call.body, limit=limits.body)
     if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
@@ -75,7 +75,11 @@ def _parse_entry(call: Call, entry: Json) -> Call:
     etag = request.get("ifNoneMatch")
     if isinstance(etag, str):
         headers["if-none-match"] = etag
-    return replace(call, method=method, target="/" + url, headers=headers, body=b"")
+    body = b""
+    if method == "POST" and isinstance(entry, dict) and "resource" in entry:
+        # The parameters of an operation.
+        headers["content-type"], body = "application/fhir+json", encode(entry["resource"])
+    return replace(call, method=method, target="/" + url, headers=headers, body=body)
 
 
 def run_batch(batch: Batch, start: Callable[[Call], Flow], notes: Notes) -> Flow:

@@ -15,6 +15,7 @@ from proxy.engine.dictionary import describe_type
 from proxy.engine.gateway import Gateway
 from proxy.fhir import registry
 from proxy.fhir.codec import Json, JsonObject, encode
+from proxy.fhir.interaction import OPERATIONS
 from proxy.policy.compile import View
 from proxy.policy.model import Caller
 from proxy.policy.verdicts import Verdict, VerdictTable
@@ -93,7 +94,7 @@ def _offers(gateway: Gateway, caller: Caller, view: View) -> JsonObject:
     resources = [
         _describe(gateway, caller, view, table, type_) for type_ in sorted(view.policy.access)
     ]
-    shown: list[Json] = [resource for resource in resources if resource.get("interaction")]
+    shown: list[Json] = [r for r in resources if "interaction" in r or "operation" in r]
     codes = ["batch", "transaction"]
     if view.identity:
         codes.append("history-system")
@@ -111,11 +112,16 @@ def _describe(
     gateway: Gateway, caller: Caller, view: View, table: VerdictTable, type_: str
 ) -> JsonObject:
     offered = [code for code in _INTERACTIONS if code in NEEDS and may(caller, view, code, type_)]
-    found: JsonObject = {
-        "type": type_,
-        "interaction": [{"code": code} for code in offered],
-        "versioning": "versioned" if "vread" in offered else "no-version",
-    }
+    interactions: list[Json] = [{"code": code} for code in offered]
+    operations: list[Json] = [
+        {"name": name.removeprefix("$"), "definition": url}
+        for (of, name), url in OPERATIONS.items()
+        if of == type_ and may(caller, view, name, type_)
+    ]
+    found: JsonObject = {"type": type_}
+    if interactions:
+        found["interaction"] = interactions
+    found["versioning"] = "versioned" if "vread" in offered else "no-version"
     documentation = describe_type(view, type_)
     if documentation:
         found["documentation"] = documentation
@@ -125,6 +131,8 @@ def _describe(
         parameters: list[Json] = [*_parameters(gateway, table, type_)]
         if parameters:
             found["searchParam"] = parameters
+    if operations:
+        found["operation"] = operations
     return found
 
 

@@ -11,9 +11,11 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 
 from proxy.engine.access import decide
-from proxy.engine.batch import media_type, parse_batch, run_batch
+from proxy.engine.batch import MEDIA, media_type, parse_batch, run_batch
 from proxy.engine.capability import capability_statement
 from proxy.engine.context import Context, Notes
+from proxy.engine.document import document
+from proxy.engine.everything import everything
 from proxy.engine.gateway import Gateway
 from proxy.engine.history import history
 from proxy.engine.messages import Answer, Ask, Call, Reply
@@ -32,6 +34,7 @@ from proxy.errors import (
     outcome_bytes,
 )
 from proxy.fhir.interaction import OPEN, Interaction, classify
+from proxy.fhir.parameters import read_parameters
 from proxy.fhir.search import Parameter, pairs, parse_form, parse_query
 
 Flow = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", Reply]
@@ -44,6 +47,8 @@ HANDLERS: Mapping[str, Handler] = {
     "history-instance": history,
     "history-type": history,
     "history-system": history,
+    "$document": document,
+    "$everything": everything,
 }
 _FORM = "application/x-www-form-urlencoded"
 
@@ -66,7 +71,9 @@ def _answer(call: Call, gateway: Gateway, notes: Notes, *, nested: bool) -> Flow
     if len(call.target) > gateway.limits.target:
         raise TargetTooLong()
     interaction = _classify(call)
-    notes.add(interaction=interaction.code, type=interaction.type)
+    notes.add(
+        interaction=interaction.code, type=interaction.type, operation=interaction.operation
+    )
     if interaction.code == "smart-configuration" and not nested:
         return Reply(200, smart_configuration(gateway))
     parameters = _parameters(call, interaction, gateway)
@@ -77,9 +84,11 @@ def _answer(call: Call, gateway: Gateway, notes: Notes, *, nested: bool) -> Flow
         raise Unauthorized()
     decision = decide(gateway, call.caller, interaction)
     notes.add(rules=decision.rules)
-    if interaction.code in HANDLERS:
+    if interaction.operation and call.body:
+        parameters = _limited(parameters + _posted(call, gateway), gateway)
+    if interaction.name in HANDLERS:
         context = Context.make(gateway, call.caller, decision.view, call, notes)
-        return (yield from HANDLERS[interaction.code](context, interaction, parameters))
+        return (yield from HANDLERS[interaction.name](context, interaction, parameters))
     if nested:
         raise NotSupported("An entry of a batch must be a read or a search.")
     return (yield from _run_batch(call, gateway, notes, parameters))
@@ -109,11 +118,24 @@ def _parameters(call: Call, interaction: Interaction, gateway: Gateway) -> tuple
         if media_type(call.headers) != _FORM:
             raise UnsupportedMediaType()
         parameters += parse_form(call.body)
-    elif call.body and interaction.code != "batch":
+    elif call.body and interaction.code not in ("batch", "operation"):
         raise BadStructure("The request must not have a body.")
+    return _limited(parameters, gateway)
+
+
+def _limited(parameters: tuple[Parameter, ...], gateway: Gateway) -> tuple[Parameter, ...]:
     if len(parameters) > gateway.limits.parameters:
         raise RequestError("The request has too many parameters.")
     return parameters
+
+
+def _posted(call: Call, gateway: Gateway) -> tuple[Parameter, ...]:
+    """The parameters in the body of an operation (R4, operations.html#executing). Read after the
+    decision, so that what is not offered is refused alike. Raises :class:`UnsupportedMediaType`,
+    :class:`BadStructure`."""
+    if media_type(call.headers) not in MEDIA:
+        raise UnsupportedMediaType()
+    return read_parameters(call.body, limit=gateway.limits.body)
 
 
 def _describe(call: Call, gateway: Gateway, parameters: tuple[Parameter, ...]) -> Reply:

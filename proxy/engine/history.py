@@ -59,7 +59,7 @@ def history(
     if token and answer.error is None and answer.status != OK:
         raise PAGE.get(answer.status, UpstreamBroken)()
     bundle = read_bundle(check(answer, HISTORY), "history")
-    links += _next_link(context, bundle, page, path)
+    links += next_link(context, bundle, page, path)
     whole = interaction.code != "history-system"
     granted = [entry for entry in bundle.entry if _granted(context, entry, interaction)]
     entries = [_entry(context, entry) for entry in granted]
@@ -93,7 +93,9 @@ def _clip(context: Context, query: Pairs) -> Pairs:
     return (*((n, v) for n, v in query if n != "_count"), ("_count", str(min([most, *given]))))
 
 
-def _next_link(context: Context, bundle: Bundle, page: Page, path: str) -> Pairs:
+def next_link(context: Context, bundle: Bundle, page: Page, path: str) -> Pairs:
+    """The sealed link to where the upstream goes on after ``bundle``; none at the end. Raises
+    :class:`UpstreamBroken` for a link that leads elsewhere."""
     if not bundle.next:
         return ()
     url = context.gateway.bases.rebase(bundle.next, context.gateway.bases.main)

@@ -68,7 +68,8 @@ class Facts:
     ``interaction``: FHIR interaction code (``read``, ``search-type``, ``batch`` …) or empty if it
     was never understood. ``patients``: pseudonyms under the audit key. ``rules``: ids of the
     policy lines that decided. ``policy``: ``name@digest``. ``alarms``: values in which the
-    tripwire still found what was removed; it looks at a share of the answers.
+    tripwire still found what was removed; it looks at a share of the answers. ``operation``: its
+    name (``$document``), if it is one.
     """
 
     interaction: str = ""
@@ -79,6 +80,7 @@ class Facts:
     entries: int = 0
     patients: tuple[str, ...] = ()
     alarms: int = 0
+    operation: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from proxy.engine.answers import Resource, read_resource
-from proxy.engine.context import Context, ask_all, ask_one
+from proxy.engine.context import Context, ask_all
 from proxy.engine.messages import Answer, Ask, Pairs, Reply
 from proxy.engine.projection import PARAMETERS, Projection, parse_projection
-from proxy.engine.reveal import show
+from proxy.engine.reveal import load, show
 from proxy.engine.subjects import patients_of
 from proxy.errors import BadValue, Deleted, NotFound, NotSupported, ProxyError, UpstreamBroken
 from proxy.fhir.interaction import Interaction
@@ -16,6 +16,9 @@ from proxy.fhir.search import Parameter
 from proxy.policy.controls import IGNORED
 
 Flow = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", Reply]
+Fetch = Generator[
+    "Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", "tuple[bytes, Resource, Answer]"
+]
 
 
 def read(
@@ -23,25 +26,61 @@ def read(
 ) -> Flow:
     """The reply to a read. What is not shown, deleted, or never was, is one and the same 404."""
     projection = _judge(context, interaction.type, parameters)
-    ids = context.real_ids(interaction.type, interaction.id)
-    if not ids:
-        raise NotFound()
-    answers = yield from ask_all(tuple(Ask(path=f"{interaction.type}/{id_}") for id_ in ids))
-    body, resource, answer = _choose(context, interaction.type, ids, answers)
+    body, resource, answer = yield from fetch(context, interaction.type, interaction.id)
     return _reply(context, body, resource, answer, projection)
+
+
+def fetch(context: Context, type_: str, shown: str) -> Fetch:
+    """The stored resource whose shown id is ``shown``, what it says of itself, the answer.
+
+    Raises :class:`NotFound` for what is not there (:class:`Deleted` in an identity view), without
+    asking where the id cannot be one of ours.
+    """
+    ids = context.real_ids(type_, shown)
+    if not ids or context.view.row_form(type_, context.caller.claims) is None:
+        raise NotFound()
+    answers = yield from ask_all(tuple(Ask(path=f"{type_}/{id_}") for id_ in ids))
+    return _choose(context, type_, ids, answers)
 
 
 def vread(
     context: Context, interaction: Interaction, parameters: tuple[Parameter, ...]
 ) -> Flow:
-    """The reply to a vread; only identity views come here."""
+    """The reply to a vread. In a restricted view a version exists only where the current one does
+    too and both are shown; both are always asked for, so that the calls tell nothing."""
     projection = _judge(context, interaction.type, parameters)
-    path = f"{interaction.type}/{interaction.id}/_history/{interaction.version}"
-    answer = yield from ask_one(Ask(path=path))
-    body, resource = read_resource(answer, interaction.type, interaction.id)
+    type_, id_ = interaction.type, interaction.id
+    if context.view.row_form(type_, context.caller.claims) is None:
+        raise NotFound()
+    earlier = Ask(path=f"{type_}/{id_}/_history/{interaction.version}")
+    asks = (earlier,) if context.view.identity else (earlier, Ask(path=f"{type_}/{id_}"))
+    answers = yield from ask_all(asks)
+    found = _all(context, type_, id_, answers)
+    body, resource = found[0]
     if resource.version not in ("", interaction.version):
         raise UpstreamBroken()
-    return _reply(context, body, resource, answer, projection)
+    for current, _ in found[1:]:
+        if not context.view.visible(load(current), context.caller.claims):
+            raise NotFound()
+    return _reply(context, body, resource, answers[0], projection)
+
+
+def _all(
+    context: Context, type_: str, id_: str, answers: tuple[Answer, ...]
+) -> list[tuple[bytes, Resource]]:
+    """What all answers hold. Raises the first failure that is none of absence, else
+    :class:`NotFound` (:class:`Deleted` in an identity view) if one of them is not there."""
+    passes = context.view.identity
+    found: list[tuple[bytes, Resource]] = []
+    missing: ProxyError | None = None
+    for answer in answers:
+        try:
+            found.append(read_resource(answer, type_, id_, passes=passes))
+        except (NotFound, Deleted) as absent:
+            missing = absent if passes else NotFound()
+    if missing is not None:
+        raise missing
+    return found
 
 
 def _judge(context: Context, type_: str, parameters: tuple[Parameter, ...]) -> Projection:
@@ -85,12 +124,17 @@ def _reply(
     patients = patients_of(body, context.gateway.bases)
     context.notes.add_patients(map(context.audit_name, patients))
     context.notes.add(entries=1)
-    headers: Pairs = (("ETag", context.etag(shown)),)
-    if context.view.identity:
-        headers += _stored_headers(context, resource, answer)
-    if context.if_none_match and context.knows(headers[0][1]):
+    stored = _stored_headers(context, resource, answer) if context.view.identity else ()
+    return tagged(context, shown, stored)
+
+
+def tagged(context: Context, body: bytes, headers: Pairs = ()) -> Reply:
+    """A 200 with ``body`` and its ETag, or the 304 that stands for it (RFC 9110, 13.1.2)."""
+    etag = context.etag(body)
+    headers = (("ETag", etag), *headers)
+    if context.if_none_match and context.knows(etag):
         return Reply(304, b"", headers)
-    return Reply(200, shown, headers)
+    return Reply(200, body, headers)
 
 
 def _stored_headers(context: Context, resource: Resource, answer: Answer) -> Pairs:

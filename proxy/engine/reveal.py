@@ -21,7 +21,11 @@ def reveal(context: Context, body: bytes) -> JsonObject | None:
     ``body`` is a resource whose type and id were checked. Raises :class:`UpstreamBroken` if it is
     no JSON object, :class:`InternalError` if what the view gave is not a resource of that type.
     """
-    stored = load(body)
+    return reveal_resource(context, load(body))
+
+
+def reveal_resource(context: Context, stored: JsonObject) -> JsonObject | None:
+    """:func:`reveal` of a decoded resource. Raises :class:`InternalError`."""
     shown = context.view.reveal(stored, context.scope())
     if shown is None:
         return None

@@ -40,6 +40,13 @@ ROUTES: Mapping[tuple[str, ...], Mapping[str, str]] = {
     (TYPE, ID, OPERATION): {"GET": "operation", "POST": "operation"},
 }
 OPEN = frozenset({"capabilities", "smart-configuration"})
+# The operations there are, each on an instance of one type, and what defines them (R4,
+# composition-operation-document.html, patient-operation-everything.html). No other is known.
+OPERATIONS: Mapping[tuple[str, str], str] = {
+    ("Composition", "$document"): "http://hl7.org/fhir/OperationDefinition/Composition-document",
+    ("Patient", "$everything"): "http://hl7.org/fhir/OperationDefinition/Patient-everything",
+}
+NOT_OFFERED = "This operation is not offered."  # alike, whether it is known or not
 
 # Writes (R4, http.html#summary) are answered alike wherever they go: the product is read-only.
 _WRITES = frozenset({"PUT", "PATCH", "DELETE"})
@@ -48,7 +55,8 @@ _WRITES = frozenset({"PUT", "PATCH", "DELETE"})
 @dataclass(frozen=True, slots=True)
 class Interaction:
     """A request, understood. ``query``: raw, without its question mark. ``head``: the same as a
-    GET, answered without a body. ``post``: parameters also come in a form."""
+    GET, answered without a body. ``post``: parameters also come in a body. ``operation``: its name
+    with the dollar sign, where the code is ``operation``."""
 
     code: str
     type: str = ""
@@ -57,6 +65,12 @@ class Interaction:
     query: str = ""
     head: bool = False
     post: bool = False
+    operation: str = ""
+
+    @property
+    def name(self) -> str:
+        """What tables call it: the operation, else the code."""
+        return self.operation or self.code
 
 
 def classify(method: str, target: str) -> Interaction:
@@ -65,7 +79,7 @@ def classify(method: str, target: str) -> Interaction:
     ``target``: raw, below the public base: ``/Patient/1?_elements=id``, or empty for the base.
     Raises :class:`BadStructure` for a path that is not well formed, :class:`NotFound` for a route
     that does not exist, :class:`MethodNotAllowed` for a method that a route does not have, and
-    :class:`Forbidden` for an operation (none is offered).
+    :class:`Forbidden` for an operation that is not one of :data:`OPERATIONS`.
     """
     path, _, query = target.partition("?")
     if not _QUERY.fullmatch(query) or "#" in query:
@@ -91,8 +105,9 @@ def _interaction(
         if method in ("GET", "HEAD"):
             raise NotFound("There is no such route.")
         raise MethodNotAllowed()
-    if code == "operation":
-        raise Forbidden("Operations are not offered.")
+    operation = segments[-1] if code == "operation" else ""
+    if operation and (ID not in route or (segments[0], operation) not in OPERATIONS):
+        raise Forbidden(NOT_OFFERED)
     ids = [text for part, text in zip(route, segments, strict=True) if part == ID]
     return Interaction(
         code,
@@ -102,6 +117,7 @@ def _interaction(
         query,
         head=method == "HEAD",
         post=method == "POST",
+        operation=operation,
     )
 
 

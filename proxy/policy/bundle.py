@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.reference import Reference, parse_reference
+from proxy.fhir.referring import reference_texts
 from proxy.fhir.structure import RESOURCES
 from proxy.policy.scope import AS_STORED, Fates, Scope
 
@@ -182,7 +182,7 @@ class BundleWalk:
         for entry in entries:
             stored[entry.position] = {
                 found
-                for text in _texts(entry.resource)
+                for text in reference_texts(entry.resource)
                 if (found := by_identity.get(scope.name_of(text, entry.base))) is not None
             }
         lost = _reach(first, stored) - reached
@@ -230,23 +230,3 @@ def _reach(first: int, edges: dict[int, set[int]]) -> set[int]:
                 reached.add(index)
                 waiting.append(index)
     return reached
-
-
-def _texts(value: Json) -> set[str]:
-    """Every ``reference`` text in a resource, its contained resources included."""
-    found: set[str] = set()
-    waiting: list[Json] = [value]
-    while waiting:
-        item = waiting.pop()
-        if type(item) is dict:
-            text = item.get("reference")
-            if type(text) is str:
-                found.add(text)
-            inner: Iterable[Json] = item.values()
-        else:
-            inner = item if type(item) is list else ()
-        for child in inner:
-            kind = type(child)
-            if kind is dict or kind is list:
-                waiting.append(child)
-    return found

@@ -108,6 +108,12 @@ def _never(draft: Draft, shown: frozenset[str], findings: Findings) -> None:
             else:
                 what = f"vread is for views with real ids: versions of {kind} have no name"
             findings.wrong(setting.source, what, f"take {text} out")
+        if "$everything" in texts:
+            findings.wrong(
+                setting.source,
+                "$everything is for identity views only: the upstream collects it",
+                "write searches, or $document for Composition",
+            )
     for kind, rules in draft.rows.items():
         if kind not in shown:
             findings.wrong(
@@ -243,7 +249,9 @@ def _ids(draft: Draft, findings: Findings) -> None:
 
 
 def _doubts(draft: Draft, shown: frozenset[str], findings: Findings) -> None:
-    if "codes.systems" not in draft.settings:
+    # A resource that passes shows as stored, whatever [codes] says.
+    opened = any(line.method.name not in ("pass", "remove") for line in draft.elements.values())
+    if opened and "codes.systems" not in draft.settings:
         findings.doubtful(
             draft.file,
             "there is no [codes], so local codes show, which can be record numbers",

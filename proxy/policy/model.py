@@ -107,7 +107,8 @@ class Policy:
     """One policy, ``extends`` already merged.
 
     ``identity`` is ``view = "identity"``: everything as stored. ``access``: type to the
-    interactions allowed on it (``read``, ``search``, ``include``, ``vread``, ``history``).
+    interactions allowed on it (``read``, ``search``, ``include``, ``vread``, ``history``,
+    ``$document``, ``$everything``).
     ``ids``: type to ``pseudonym`` or ``real``, ``ids_default`` for the others. ``codes``: code
     system prefixes, or None where the policy has no ``[codes]`` (all codes show). ``rows``: type
     to its row rules, which must all hold (a base's and its child's). ``ages``: the

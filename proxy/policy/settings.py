@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from proxy.fhir import interaction
 from proxy.fhir.r4 import SEARCH_PARAMETERS
 from proxy.fhir.structure import RESOURCES
 from proxy.policy.draft import Draft, ExtensionLine, Setting
@@ -30,6 +31,8 @@ LABELS = frozenset(
     ]
 )
 INTERACTIONS = ("read", "search", "include", "vread", "history")
+# Operations are granted by name, on the type that has them.
+OPERATIONS = {name: type_ for type_, name in interaction.OPERATIONS}
 IDS = ("pseudonym", "real")
 TOTALS = ("none", "exact")
 _TOP_KEYS = frozenset(
@@ -90,9 +93,15 @@ def read_access(entry: Entry, draft: Draft, findings: Findings) -> None:
     if texts is None:
         return
     for text in texts:
-        if text not in INTERACTIONS:
+        if text not in (*INTERACTIONS, *OPERATIONS):
+            known = (*INTERACTIONS, *(o for o, type_ in OPERATIONS.items() if type_ == name))
+            findings.wrong(entry.at(text), f"there is no interaction {text}", offer(text, known))
+            good = False
+        elif OPERATIONS.get(text, name) != name:
             findings.wrong(
-                entry.at(text), f"there is no interaction {text}", offer(text, INTERACTIONS)
+                entry.at(text),
+                f"{name} has no operation {text}",
+                f"write it for {OPERATIONS[text]}",
             )
             good = False
     if good:

@@ -175,6 +175,7 @@ def _asked(exchange: Exchange) -> dict[str, object]:
         ("method", exchange.method),
         ("interaction", facts.interaction),
         ("type", facts.type),
+        ("operation", facts.operation),
         *(("parameter", name) for name in facts.parameters),
         *(("rule", rule) for rule in facts.rules),
         ("entries", str(facts.entries)),

@@ -178,7 +178,7 @@ def recognize(request: web.Request, target: str) -> Facts:
         interaction = classify(request.method, target)
     except ProxyError:
         return Facts()
-    return Facts(interaction.code, interaction.type)
+    return Facts(interaction.code, interaction.type, operation=interaction.operation)
 
 
 async def identify(front: Front, request: web.Request, target: str) -> Caller | None:

@@ -35,8 +35,8 @@ FIELDS = (
     "worker",
 )
 
-# Path templates by FHIR interaction; `{type}` is a known resource type. A Call that was never
-# understood has no template.
+# Path templates by FHIR interaction; `{type}` is a known resource type, `{operation}` a known
+# operation. A Call that was never understood has no template.
 TEMPLATES: Mapping[str, str] = {
     "capabilities": "/metadata",
     "smart-configuration": "/.well-known/smart-configuration",
@@ -48,6 +48,7 @@ TEMPLATES: Mapping[str, str] = {
     "search-type": "/{type}",
     "batch": "/",
     "transaction": "/",
+    "operation": "/{type}/[id]/{operation}",
     "page": "/[page]",
 }
 
@@ -94,7 +95,8 @@ class AccessLog(AbstractAccessLogger):
 
 def template(facts: Facts) -> str:
     """The path of an exchange as a template, ``-`` if it was never understood."""
-    return TEMPLATES.get(facts.interaction, "-").replace("{type}", facts.type or "[type]")
+    path = TEMPLATES.get(facts.interaction, "-").replace("{type}", facts.type or "[type]")
+    return path.replace("{operation}", facts.operation)
 
 
 def configure(stream: IO[str] | None = None, level: int = logging.INFO) -> None:

@@ -33,6 +33,13 @@ KNOWN = [
     ("GET", "/Patient/1/_history", Interaction("history-instance", "Patient", "1")),
     ("GET", "/Patient/_history", Interaction("history-type", "Patient")),
     ("GET", "/_history", Interaction("history-system")),
+    ("GET", "/Composition/1/$document",
+     Interaction("operation", "Composition", "1", operation="$document")),
+    ("HEAD", "/Composition/1/%24document?_pretty=true",
+     Interaction("operation", "Composition", "1", query="_pretty=true", head=True,
+                 operation="$document")),
+    ("POST", "/Patient/1/$everything",
+     Interaction("operation", "Patient", "1", post=True, operation="$everything")),
     ("POST", "", Interaction("batch", post=True)),
     ("POST", "/", Interaction("batch", post=True)),
 ]
@@ -121,11 +128,14 @@ REFUSED = [
         for target in (
             "/$export", "/$graphql?query=x", "/$expunge", "/$reindex", "/$anything-new",
             "/Patient/$export", "/Patient/$validate", "/Patient/$lastn",
-            "/Patient/1/$everything", "/Patient/1/$graphql?query=x", "/Patient/1/%24everything",
-            "/Group/1/$export",
+            "/Patient/1/$document", "/Patient/1/$graphql?query=x", "/Patient/1/%24everything%20",
+            "/Patient/$everything", "/$everything", "/Encounter/1/$everything",
+            "/Composition/$document", "/$document", "/Composition/1/$documents",
+            "/Composition/1/$Document", "/Group/1/$export",
         )
     ],
     ("DELETE", "/$expunge", MethodNotAllowed),
+    ("PUT", "/Composition/1/$document", MethodNotAllowed),
 ]
 
 

@@ -1,0 +1,209 @@
+"""Composition/$document: a document put together here (R4, composition-operation-document.html).
+
+The Composition and all that it reaches by references that its caller is shown, level by level, each
+as a plain read would show it. A reference that is hidden brings nothing. What a read would not show
+(not listed under [access], out of the token's scopes, withheld, deleted, elsewhere) is left out,
+and what refers to it stays as in a read. Identifier, id and timestamp are made from what is shown:
+the same data give the same document.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from uuid import NAMESPACE_URL, uuid5
+
+from proxy.engine.access import may
+from proxy.engine.answers import check, matches, next_url, read_bundle
+from proxy.engine.assemble import assemble_document, make_entry
+from proxy.engine.context import Context, ask_all
+from proxy.engine.messages import Answer, Ask, Reply
+from proxy.engine.projection import parse_projection, prettify
+from proxy.engine.read import fetch, tagged
+from proxy.engine.reveal import load, pass_through, reveal_resource
+from proxy.engine.subjects import patients_of
+from proxy.errors import NotFound, NotSupported, TooCostly, UpstreamBroken
+from proxy.fhir.codec import JsonObject, encode
+from proxy.fhir.interaction import Interaction
+from proxy.fhir.reference import parse_reference
+from proxy.fhir.referring import reference_texts
+from proxy.fhir.search import Parameter, pairs
+from proxy.fhir.structure import RESOURCES
+from proxy.policy.controls import IGNORED
+
+Flow = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", Reply]
+Parts = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", "list[Part]"]
+Key = tuple[str, str]  # type and id, as the upstream has them
+
+_TOGETHER = 50  # resources of one type that one ask is for
+_DATE = re.compile(
+    r"(\d{4})(?:-(\d\d)(?:-(\d\d)(T\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))?)?)?", re.ASCII
+)
+_NO_YEAR = "1900"  # what a view shows of a required date that there is not
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A resource of the document. ``url``: its fullUrl. ``body``: as shown. ``date``: the shown
+    ``date`` if it has one. ``leads``: what it refers to that the caller may read."""
+
+    key: Key
+    url: str
+    body: bytes
+    date: str
+    leads: tuple[Key, ...]
+
+
+def document(
+    context: Context, interaction: Interaction, parameters: tuple[Parameter, ...]
+) -> Flow:
+    """The document of one Composition; a 404 where a read of it is one."""
+    pretty = _judge(context, parameters)
+    body, found, _ = yield from fetch(context, interaction.type, interaction.id)
+    first = _reveal(context, (found.resourceType, str(found.id)), body)
+    if first is None:
+        raise NotFound()
+    parts = yield from _collect(context, first)
+    context.notes.add(entries=len(parts))
+    made = _assemble(context, parts)
+    return tagged(context, prettify(made) if pretty else made)
+
+
+def _judge(context: Context, parameters: tuple[Parameter, ...]) -> bool:
+    """Whether it is to be indented. Raises :class:`NotSupported` for any other parameter."""
+    taken = [p for p in parameters if p.name in ("_format", "_pretty")]
+    context.notes.add(parameters=tuple(p.name for p in taken))
+    if any(p.name not in IGNORED for p in parameters if p not in taken):
+        raise NotSupported(
+            "$document takes _format and _pretty only: it stores nothing, follows no graph and "
+            "shows whole resources."
+        )
+    return parse_projection(pairs(tuple(taken)), "Bundle").pretty
+
+
+def _collect(context: Context, first: Part) -> Parts:
+    """All that ``first`` reaches, breadth first, in the order in which references meet it."""
+    parts, met = [first], {first.key}
+    level, left = first.leads, context.gateway.limits.asks
+    while level := tuple(key for key in level if key not in met):
+        met.update(level)
+        bodies: dict[Key, bytes] = {}
+        asks = tuple(_asks(level))
+        urls: set[str] = set()
+        while asks:
+            left -= len(asks)
+            if left < 0:
+                raise TooCostly("The document has more parts than one request may collect.")
+            answers = yield from ask_all(asks)
+            onward = [_take(context, answer, level, bodies, urls) for answer in answers]
+            asks = tuple(Ask(url=url) for url in onward if url)
+        found = [_reveal(context, key, bodies[key]) for key in level if key in bodies]
+        shown = [part for part in found if part is not None]
+        parts += shown
+        level = tuple(dict.fromkeys(key for part in shown for key in part.leads))
+    return parts
+
+
+def _asks(level: tuple[Key, ...]) -> Iterator[Ask]:
+    """Searches by ``_id``, each for many resources of one type."""
+    by_type: dict[str, list[str]] = {}
+    for type_, id_ in level:
+        by_type.setdefault(type_, []).append(id_)
+    for type_, ids in by_type.items():
+        for start in range(0, len(ids), _TOGETHER):
+            some = ids[start : start + _TOGETHER]
+            form = (("_id", ",".join(some)), ("_count", str(len(some))))
+            yield Ask(path=f"{type_}/_search", form=form)
+
+
+def _take(
+    context: Context, answer: Answer, asked: tuple[Key, ...], into: dict[Key, bytes], urls: set[str]
+) -> str:
+    """Put the resources of an answer ``into``; where the upstream goes on, or empty.
+
+    Raises :class:`UpstreamBroken` for a resource that was not asked for or is malformed: a
+    document without it would look complete.
+    """
+    bundle = read_bundle(check(answer, {}, passes=context.view.identity), "searchset")
+    wanted = set(asked)
+    for row in matches(bundle):
+        if (row.type, row.id) not in wanted:
+            raise UpstreamBroken()
+        into.setdefault((row.type, row.id), row.body)
+    return next_url(bundle, context.gateway.bases, urls)
+
+
+def _reveal(context: Context, key: Key, body: bytes) -> Part | None:
+    """The resource as a read would show it; None if it would not."""
+    stored = load(body)
+    if context.view.identity:
+        shown, out = stored, pass_through(context, body)
+    else:
+        revealed = reveal_resource(context, stored)
+        if revealed is None:
+            return None
+        shown, out = revealed, encode(revealed)
+    context.notes.add_patients(map(context.audit_name, patients_of(body, context.gateway.bases)))
+    url = f"{context.base}/{key[0]}/{shown['id']}"
+    leads = _leads(context, stored, shown)
+    allowed = {type_ for type_ in {t for t, _ in leads} if _readable(context, type_)}
+    date = shown.get("date")
+    return Part(
+        key,
+        url,
+        out,
+        date if isinstance(date, str) else "",
+        tuple(lead for lead in leads if lead[0] in allowed),
+    )
+
+
+def _readable(context: Context, type_: str) -> bool:
+    return may(context.caller, context.view, "read", type_)
+
+
+def _leads(context: Context, stored: JsonObject, shown: JsonObject) -> list[Key]:
+    """What the resource refers to in the upstream, as far as that shows."""
+    bases, scope = context.gateway.bases, context.scope()
+    named: dict[str, Key] = {}
+    for text in reference_texts(_content(stored)):
+        reference = parse_reference(text, bases.main)
+        if reference.kind not in ("relative", "absolute") or reference.base not in bases:
+            continue
+        if reference.type in RESOURCES:
+            key = (reference.type, reference.id)
+            name = text if context.view.identity else f"{key[0]}/{scope.show_id(*key)}"
+            named[name] = key
+    return [named[text] for text in reference_texts(_content(shown)) if text in named]
+
+
+def _content(resource: JsonObject) -> JsonObject:
+    """What of a resource may lead on. A Composition's relatesTo names other documents, which are no
+    part of this one; references inside a stored Bundle stay inside it."""
+    if resource.get("resourceType") == "Bundle":
+        return {}
+    if resource.get("resourceType") == "Composition":
+        return {name: value for name, value in resource.items() if name != "relatesTo"}
+    return resource
+
+
+def _assemble(context: Context, parts: list[Part]) -> bytes:
+    """The Bundle (bdl-9, bdl-10). Its identifier names the Composition and what is shown of it, so
+    that no two documents share one."""
+    entries = [make_entry(part.url, part.body) for part in parts]
+    content = sha256(b"\0".join(entries)).hexdigest()
+    name = f"{parts[0].url}/$document#{content}"
+    if context.view.identity:
+        uuid = uuid5(NAMESPACE_URL, name).urn
+    else:
+        uuid = context.scope().namer.show_uri(name)
+    labels = context.view.policy.labels
+    return assemble_document(uuid, _instant(parts[0].date), labels, entries)
+
+
+def _instant(date: str) -> str:
+    """The first instant of a date as shown (R4, datatypes.html#dateTime), in UTC."""
+    found = _DATE.fullmatch(date)
+    year, month, day, time = found.groups() if found else (_NO_YEAR, None, None, None)
+    return f"{year}-{month or '01'}-{day or '01'}{time or 'T00:00:00Z'}"
