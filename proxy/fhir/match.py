@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cache
 from typing import Any, TypeAlias
 
@@ -18,7 +17,7 @@ from proxy.fhir import match_elements as elements
 from proxy.fhir import match_values as values
 from proxy.fhir import registry
 from proxy.fhir.fhirpath import predicate
-from proxy.fhir.fhirpath_values import decimal
+from proxy.fhir.match_order import KEYS, SortKey
 from proxy.fhir.match_paths import NotUnderstood, Track, boolean_paths, compile_tracks
 from proxy.fhir.r4 import SearchParameter
 from proxy.fhir.reference import normalise_base, parse_reference
@@ -26,7 +25,6 @@ from proxy.fhir.search import split
 from proxy.fhir.structure import RESOURCES
 
 _Look: TypeAlias = "Callable[[Mapping[str, Any], Track], Iterator[Any]]"
-SortKey: TypeAlias = "str | int | Decimal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,21 +152,39 @@ def matcher(
     return match
 
 
+def sorts(parameter: SearchParameter, base_type: str) -> bool:
+    """Whether resources of ``base_type`` have an order by the parameter."""
+    compiled = _compile(parameter, base_type)
+    plain = compiled is not _UNKNOWN and not compiled.parts and compiled.truth is None
+    return plain and compiled.search_type in KEYS
+
+
 def sort_key(
     resource: Mapping[str, Any], base_type: str, parameter: SearchParameter, down: bool
 ) -> SortKey | None:
     """What ``_sort`` compares: of several values the least, or the greatest where ``down``; None
-    if there is none. Raises NotSupported for a parameter that has no order."""
-    compiled = _compile(parameter, base_type)
-    if compiled is _UNKNOWN or compiled.parts or compiled.truth is not None:
+    if there is none. Raises NotSupported for a parameter that has no order (:func:`sorts`)."""
+    if not sorts(parameter, base_type):
         raise NotSupported("Sorting by this search parameter is not supported.")
+    compiled = _compile(parameter, base_type)
     keys = [
         key
         for track in compiled.tracks
         for element in walk(resource, track)
-        for key in _SORT_KEYS[compiled.search_type](element, track.type)
+        for key in KEYS[compiled.search_type](element, track.type, down)
     ]
-    return (max(keys) if down else min(keys)) if keys else None
+    return (max(keys) if down else min(keys)) if keys else None  # type: ignore[type-var]
+
+
+def references(
+    resource: Mapping[str, Any], base_type: str, parameter: SearchParameter
+) -> Iterator[str]:
+    """The literal references, as they stand, that a reference parameter reads."""
+    for track in _compile(parameter, base_type).tracks:
+        for element in walk(resource, track):
+            text = element.get("reference") if isinstance(element, Mapping) else None
+            if isinstance(text, str) and _counts(element, track):
+                yield text
 
 
 def walk(resource: Mapping[str, Any], track: Track) -> Iterator[Any]:
@@ -330,37 +346,6 @@ def _composite(
         )
 
     return match
-
-
-def _reference_text(element: Any, _: str) -> list[SortKey]:
-    text = element.get("reference") if isinstance(element, Mapping) else element
-    return [text] if isinstance(text, str) else []
-
-
-def _date_key(element: Any, code: str) -> list[SortKey]:
-    held = elements.interval(element, code)
-    low = None if held is None else held.low
-    return [] if low is None else [low]
-
-
-def _numbers(element: Any, code: str) -> list[SortKey]:
-    held = (
-        [decimal(q.get("value")) for q in elements.quantities(element, code)]
-        if isinstance(element, Mapping)
-        else [decimal(element)]
-    )
-    return [n for n in held if n is not None]
-
-
-_SORT_KEYS: dict[str, Callable[[Any, str], list[SortKey]]] = {
-    "string": lambda element, code: [elements.fold(t) for t in elements.texts(element, code)],
-    "token": lambda element, code: [c for _, c in elements.tokens(element, code) if c is not None],
-    "date": _date_key,
-    "number": _numbers,
-    "quantity": _numbers,
-    "reference": _reference_text,
-    "uri": _reference_text,
-}
 
 
 @cache
