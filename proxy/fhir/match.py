@@ -173,7 +173,7 @@ def sort_key(
         for element in walk(resource, track)
         for key in KEYS[compiled.search_type](element, track.type, down)
     ]
-    return (max(keys) if down else min(keys)) if keys else None  # type: ignore[type-var]
+    return (max(keys) if down else min(keys)) if keys else None
 
 
 def references(

@@ -363,8 +363,8 @@ def test_conditions_and_targets_are_part_of_what_is_read() -> None:
 @pytest.mark.parametrize(
     ("resource", "code", "up", "down"),
     [
-        (PATIENT, "given", "anne", "eve"),
-        (PATIENT, "gender", "female", "female"),
+        (PATIENT, "given", "ANNE", "EVE"),
+        (PATIENT, "gender", (True, "", False, "female"), (False, "", True, "female")),
         (PATIENT, "language", None, None),
         (OBSERVATION, "component-value-quantity", 1, 2),
         (OBSERVATION, "patient", "Patient/p1", "Patient/p1"),
@@ -379,6 +379,69 @@ def test_sorting_takes_the_least_or_greatest_value(
     known = registry.get(kind)[code]
     assert match.sort_key(resource, kind, known, False) == up
     assert match.sort_key(resource, kind, known, True) == down
+
+
+SORTED = [
+    # Each list as HAPI gives it, on the way up and on the way down; what has no value is left out.
+    (
+        "name", lambda text: {"resourceType": "Organization", "name": text},
+        ["a", "a b", "a'b", "a-b", "a.b", "A1b", "ab", "aéb", "aZb", "a_b", "a{b", "Éb"],
+        None,
+    ),
+    (
+        "code", lambda codes: {"resourceType": "DetectedIssue", "code": {"coding": [
+            {k: v for k, v in (("system", s), ("code", c)) if v} for s, c in codes]}},
+        [
+            [("http://a", "5")], [("http://a", "9"), ("http://z", "0")], [("http://a", "99")],
+            [("http://m", "1"), ("", "0")], [("http://m", "")], [("", "2")], [("", "5")],
+        ],
+        [
+            [("http://a", "9"), ("http://z", "0")], [("http://m", "1"), ("", "0")],
+            [("http://m", "")], [("http://a", "99")], [("http://a", "5")], [("", "5")],
+            [("", "2")],
+        ],
+    ),
+    (
+        "date", lambda value: {"resourceType": "Observation", **value},
+        [
+            {"effectivePeriod": {"end": "2020-01-12"}},
+            {"effectiveTiming": {"event": ["2020-01-01", "2020-03-01"]}},
+            {"effectivePeriod": {"start": "2020-01-10", "end": "2020-01-20"}},
+            {"effectivePeriod": {"start": "2020-01-14"}},
+            {"effectiveDateTime": "2020-01-15"},
+            {"effectiveDateTime": "2020-01-15T10:00:00Z"},
+            {"effectiveInstant": "2020-01-15T08:00:00-05:00"},
+        ],
+        None,
+    ),
+    (
+        "value-quantity", lambda value: {"resourceType": "Observation", "valueQuantity": value},
+        [{"value": -3, "unit": "x"}, {"value": 1, "unit": "g"}, {"value": 5, "unit": "mg"}],
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "make", "up", "down"), SORTED, ids=[row[0] for row in SORTED])
+def test_the_order_is_hapis(code: str, make: Any, up: list[Any], down: list[Any] | None) -> None:
+    """Values of one type are ordered as HAPI orders them; the way down is the way up reversed, but
+    where there are several values, or none of a kind."""
+    for descends, values in ((False, up), (True, down or up[::-1])):
+        resources = [make(value) for value in values]
+        known = registry.get(resources[0]["resourceType"])[code]
+        kind = resources[0]["resourceType"]
+        keys = [match.sort_key(each, kind, known, descends) for each in resources]
+        assert all(key is not None for key in keys)
+        assert keys == sorted(keys, reverse=descends)  # type: ignore[type-var]
+        assert len(set(keys)) == len(keys)
+
+
+def test_references_are_those_that_the_parameter_reads() -> None:
+    """Literal references, of the types that `resolve() is` names only."""
+    resource = {"resourceType": "Observation", "subject": {"reference": "Group/1"}}
+    for code, found in (("subject", ["Group/1"]), ("patient", []), ("code", [])):
+        parameter = registry.get("Observation")[code]
+        assert list(match.references(resource, "Observation", parameter)) == found
 
 
 def test_dates_sort_by_their_begin() -> None:
