@@ -211,7 +211,7 @@ def parse_reference(text: object, base: str = "") -> Reference:
     match = _LITERAL.fullmatch(text)
     if match is not None:
         return _restful("relative", text, base, match)
-    if base and text.startswith(base) and "#" not in text and text[len(base) : len(base) + 1] == "/":
+    if base and text.startswith(base + "/") and "#" not in text:
         # Most URLs lie below the base at hand, which is normalised; so is the rest if it matches.
         match = _LITERAL.fullmatch(text, len(base) + 1)
         if match is not None and (found := _restful("absolute", text, base, match)).type:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from proxy.fhir.codec import Json, JsonObject
@@ -12,11 +12,13 @@ from proxy.policy.scope import Scope
 
 if TYPE_CHECKING:
     from proxy.policy.complexes import Item
-    from proxy.policy.walk import Predicate, Step
+    from proxy.policy.walk import Predicate, Step, Walker
 
 
 def complex_step(prop: Property, item: Item) -> Step:
     """The step of a complex property."""
+    if item.walk is not None:
+        return _walk_step(prop, item.walk, item.masked)
     show, instead = item.show, item.masked
 
     def many(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
@@ -31,6 +33,35 @@ def complex_step(prop: Property, item: Item) -> Step:
         shown = show(value, scope)
         if shown is not None:
             out[key] = shown
+
+    return many if prop.many else single
+
+
+def _walk_step(prop: Property, walk: Walker, instead: Callable[[], Json] | None) -> Step:
+    """The step of a complex property whose objects are walked and no more: most of a resource."""
+
+    def many(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
+        if type(value) is list:
+            shown: list[Json] = []
+            for item in value:
+                if type(item) is dict:
+                    one = walk(item, scope)
+                    if one is not None:
+                        shown.append(one)
+                elif item is not None and instead is not None:
+                    shown.append(instead())
+            if shown:
+                out[key] = shown
+        elif value is not None and instead is not None:
+            out[key] = [instead()]
+
+    def single(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
+        if type(value) is dict:
+            one = walk(value, scope)
+            if one is not None:
+                out[key] = one
+        elif value is not None and instead is not None:
+            out[key] = instead()
 
     return many if prop.many else single
 

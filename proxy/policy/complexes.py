@@ -12,11 +12,14 @@ from proxy.lenses.context import masked
 from proxy.lenses.narrative import masked_narrative
 from proxy.lenses.pseudonyms import DOCUMENT
 from proxy.policy.decide import DOCUMENT_IDENTIFIERS, Decision, Mode, coding_rule
+from proxy.policy.extensions import BARE
 from proxy.policy.model import Method, Policy
 from proxy.policy.scope import Scope
 
 if TYPE_CHECKING:
     from proxy.policy.walk import Compiler, Site, Walker
+
+_LISTED = 1024  # systems kept; a prefix admits any number of them
 
 Hook = Callable[[JsonObject, JsonObject, Scope], None]
 Show = Callable[[Json, Scope], "Json | None"]
@@ -24,10 +27,11 @@ Show = Callable[[Json, Scope], "Json | None"]
 
 class Item(NamedTuple):
     """What one item becomes. ``masked``: what stands for a malformed one; None where the rule
-    shows not even its presence."""
+    shows not even its presence. ``walk``: what ``show`` does with an object, where that is all."""
 
     show: Show
     masked: Callable[[], Json] | None
+    walk: Walker | None = None
 
 
 def make_item(
@@ -36,10 +40,12 @@ def make_item(
     """The item function of a complex property; None if nothing of it can ever show."""
     method = inner.decision.method
     if method.name == "remove":
-        return Item(_opened(compiler.walker(inner)), None) if opens else None
+        walk = compiler.walker(inner) if opens else None
+        return Item(_opened(walk), None, walk) if walk is not None else None
     instead = masked_item(compiler, prop.type)
     if method.name in ("keep", "pass"):
-        return Item(_kept(compiler.walker(inner), instead), instead)
+        walk = compiler.walker(inner)
+        return Item(_kept(walk, instead), instead, walk)
     if method.name == "mask":
         return Item(_masked(compiler, compiler.walker(inner), prop), instead)
     document = (site.type, prop.name) in DOCUMENT_IDENTIFIERS or site.document
@@ -133,7 +139,7 @@ def _transformed(compiler: Compiler, inner: Site, code: str, walk: Walker | None
             return instead()
         if "modifierExtension" in value and extensions.withholds(value, bears=bears):
             return None
-        if value.keys() <= {"id", "extension"}:
+        if value.keys() <= BARE:
             reason = extensions.show(value.get("extension"), scope, bare=True, listed=False)
             return {"extension": reason} if reason else None
         opened = (walk(value, scope) if walk is not None else None) or {}
@@ -198,12 +204,19 @@ def coding(walk: Walker, compiler: Compiler, site: Site) -> Walker:
     else:
         unlisted = _transformed(compiler, other, "Coding", None)
 
+    # Code systems are few and prefixes many: systems that were found listed are kept.
+    listed: set[str] = set()
+
     def show(obj: JsonObject, scope: Scope) -> JsonObject | None:
         system = obj.get("system")
-        if (type(system) is str and system.startswith(prefixes)) or obj.keys() <= {
-            "id",
-            "extension",
-        }:
+        if type(system) is str:
+            if system in listed:
+                return walk(obj, scope)
+            if system.startswith(prefixes):
+                if len(listed) < _LISTED:
+                    listed.add(system)
+                return walk(obj, scope)
+        if obj.keys() <= BARE:
             return walk(obj, scope)
         return unlisted(obj, scope)  # type: ignore[return-value]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 from proxy.fhir.codec import Json, JsonObject
 from proxy.lenses.context import DATA_ABSENT_REASON, masked
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from proxy.policy.walk import Compiler, Step, Walker
 
 _VALUE = "value[x]"
+_VALUES = ("value", "_value")  # how the name of a value begins
+BARE = frozenset({"id", "extension"})  # the members of an element that has no value
 
 
 class Extensions:
@@ -22,7 +25,6 @@ class Extensions:
     def __init__(self, policy: Policy, compiler: Compiler) -> None:
         self._rules = {url: rule.parts for url, rule in policy.extensions.items()}
         self._compiler = compiler
-        self._walks: dict[str, Walker] = {}
 
     def withholds(self, obj: JsonObject, *, bears: bool = True) -> bool:
         """Whether a modifierExtension withholds what bears it (R4,
@@ -45,7 +47,7 @@ class Extensions:
         modifies = name == "modifierExtension"
 
         def step(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
-            bare = obj.keys() <= {"id", "extension"}
+            bare = obj.keys() <= BARE
             shown = self.show(value, scope, bare=bare, listed=True, modifies=modifies)
             if shown:
                 out[key] = shown
@@ -91,21 +93,24 @@ class Extensions:
         shows even where its datatype would hide it."""
         if "modifierExtension" in item and self.withholds(item, bears=False):
             return None
-        has_value = any(k.lstrip("_").startswith("value") for k in item)
-        out: JsonObject = {}
+        out: JsonObject = {"url": item["url"]}
         nested = item.get("extension")
-        inner: list[Json] = []
-        for part in nested if isinstance(nested, list) else ():
-            if isinstance(part, dict):
-                one = self._open_part(part, scope, parts, bare=not has_value)
-                if one is not None:
-                    inner.append(one)
-        if inner:
-            out["extension"] = inner
+        if isinstance(nested, list):
+            bare = not any(k.lstrip("_").startswith("value") for k in item)
+            inner: list[Json] = []
+            for part in nested:
+                if isinstance(part, dict):
+                    one = self._open_part(part, scope, parts, bare=bare)
+                    if one is not None:
+                        inner.append(one)
+            if inner:
+                out["extension"] = inner
         if parts is None or _VALUE in parts:
-            walk = self._value_walk("cover" if cover or parts is not None else "keep")
-            out.update(walk({k: v for k, v in item.items() if _is_value(k)}, scope) or {})
-        return {"url": item["url"], **out} if out else None
+            walk = self._covered if cover or parts is not None else self._kept
+            shown = walk({k: v for k, v in item.items() if k.startswith(_VALUES)}, scope)
+            if shown is not None:
+                out.update(shown)
+        return out if len(out) > 1 else None
 
     def _open_part(
         self, part: JsonObject, scope: Scope, parts: tuple[str, ...] | None, *, bare: bool
@@ -122,18 +127,19 @@ class Extensions:
             return self._open(part, scope, None, cover=named_value)
         return self._open(part, scope, (_VALUE,)) if named_value else None
 
-    def _value_walk(self, kind: str) -> Walker:
-        if kind not in self._walks:
-            from proxy.policy.walk import Site
+    @cached_property
+    def _kept(self) -> Walker:
+        return self._value_walk("keep")
 
-            mode = Mode("cover") if kind == "cover" else Mode("keep")
-            decision = Decision(KEEP, mode, None, "an extension that is listed")
-            self._walks[kind] = self._compiler.walker(Site("Extension", (), (), decision))
-        return self._walks[kind]
+    @cached_property
+    def _covered(self) -> Walker:
+        return self._value_walk("cover")
 
+    def _value_walk(self, kind: Literal["keep", "cover"]) -> Walker:
+        from proxy.policy.walk import Site
 
-def _is_value(key: str) -> bool:
-    return key.startswith(("value", "_value"))
+        decision = Decision(KEEP, Mode(kind), None, "an extension that is listed")
+        return self._compiler.walker(Site("Extension", (), (), decision))
 
 
 def _object(value: Json) -> JsonObject:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from proxy.policy.walk import Compiler, Site, Walker
 
 PASS = Mode("cover")  # the mode of a type shown whole: nothing inside is judged
+_LABELS = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
 
 
 class Resources:
@@ -25,8 +26,14 @@ class Resources:
         self._compiler = compiler
         self._tree = tree
         self.rows = Rows(compiler.policy.rows)
+        self._sites: dict[tuple[str, Nodes], Site | None] = {}
         self._plain_sites: dict[str, Site | None] = {}
         self._walkers: dict[tuple[str, Nodes], Walker] = {}
+        policy = compiler.policy
+        line = policy.datatypes.get("Meta.lastUpdated")
+        self._updated = None if line is None else primitives.scalar(line.method, "instant")
+        self._profiles = policy.profiles
+        self._labels = policy.labels
 
     def root(self, resource: JsonObject, scope: Scope) -> JsonObject | None:
         """A resource that is answered by itself, under its shown id."""
@@ -100,7 +107,10 @@ class Resources:
             site = self._plain_sites[type_name]
         else:
             branches = tuple(self._tree.children[type_name].values())
-            site = self._begin(type_name, self._compiler.selected(branches, resource, claims))
+            nodes = self._compiler.selected(branches, resource, claims)
+            if (type_name, nodes) not in self._sites:
+                self._sites[type_name, nodes] = self._begin(type_name, nodes)
+            site = self._sites[type_name, nodes]
             if not any(n.predicate for n in branches):
                 self._plain_sites[type_name] = site
         if site is None:
@@ -128,25 +138,18 @@ class Resources:
 
     def _meta(self, meta: Json, scope: Scope) -> JsonObject:
         shown: JsonObject = {}
-        source = meta if isinstance(meta, dict) else {}
-        line = self._compiler.policy.datatypes.get("Meta.lastUpdated")
-        if line is not None and isinstance(source.get("lastUpdated"), str):
-            updated = primitives.scalar(line.method, "instant")(source["lastUpdated"], scope)
-            if isinstance(updated, str):
-                shown["lastUpdated"] = updated
-        profiles = source.get("profile")
-        if self._compiler.policy.profiles and isinstance(profiles, list):
-            listed: list[Json] = [p for p in profiles if p in self._compiler.policy.profiles]
-            if listed:
-                shown["profile"] = listed
-        if self._compiler.policy.labels:
-            shown["security"] = [
-                {
-                    "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
-                    "code": label,
-                }
-                for label in self._compiler.policy.labels
-            ]
+        if type(meta) is dict:
+            stated, profiles = meta.get("lastUpdated"), meta.get("profile")
+            if self._updated is not None and isinstance(stated, str):
+                updated = self._updated(stated, scope)
+                if isinstance(updated, str):
+                    shown["lastUpdated"] = updated
+            if self._profiles and isinstance(profiles, list):
+                listed: list[Json] = [p for p in profiles if p in self._profiles]
+                if listed:
+                    shown["profile"] = listed
+        if self._labels:
+            shown["security"] = [{"system": _LABELS, "code": label} for label in self._labels]
         return shown
 
     def _contained(self, resource: JsonObject, scope: Scope) -> Contained | None:

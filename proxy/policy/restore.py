@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.fhir.codec import JsonObject
 from proxy.fhir.structure import Property, properties
@@ -18,7 +18,16 @@ from proxy.policy.scope import Scope
 if TYPE_CHECKING:
     from proxy.policy.walk import Compiler, Site
 
-Restore = Callable[[JsonObject, JsonObject, Scope], None]
+PutBack = Callable[[JsonObject, JsonObject, Scope], None]
+
+
+class Restore(NamedTuple):
+    """``put_back`` is called if what is shown has neither ``name`` nor ``beside``; both are empty
+    where that is judged there."""
+
+    name: str
+    beside: str
+    put_back: PutBack
 
 
 def restorers(type_name: str, compiler: Compiler, site: Site) -> list[Restore]:
@@ -70,22 +79,19 @@ def _restore(type_name: str, props: list[Property], compiler: Compiler, site: Si
     makers = {p.name: _maker(type_name, p, compiler) for p in props}
     shows = _identifies if props[0].type == "Identifier" else _shows
 
-    first, beside = names[0], "_" + names[0]
     alone = len(names) == 1 and shows is _shows
 
     def restore(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
-        if alone and (first in out or beside in out):
-            return
         if any(shows(out, n) for n in names):
             return
         name = next((n for n in names if _had(obj, n)), names[0] if always else None)
         if name is not None:
             makers[name](obj, out, scope)
 
-    return restore
+    return Restore(names[0], "_" + names[0], restore) if alone else Restore("", "", restore)
 
 
-def _maker(type_name: str, prop: Property, compiler: Compiler) -> Restore:
+def _maker(type_name: str, prop: Property, compiler: Compiler) -> PutBack:
     name = prop.name
     if (type_name, name) == ("Composition", "title"):
 
@@ -106,7 +112,7 @@ def _maker(type_name: str, prop: Property, compiler: Compiler) -> Restore:
     return make
 
 
-def _primitive_maker(prop: Property) -> Restore:
+def _primitive_maker(prop: Property) -> PutBack:
     legal, name = LEGAL_VALUES.get(prop.type), prop.name
 
     def make(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
@@ -120,7 +126,7 @@ def _primitive_maker(prop: Property) -> Restore:
     return make
 
 
-def _identifier_maker(name: str, document: bool) -> Restore:
+def _identifier_maker(name: str, document: bool) -> PutBack:
     show = show_document_identifier if document else show_identifier
 
     def make(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
@@ -157,7 +163,7 @@ def _document_demands(compiler: Compiler, site: Site) -> list[Restore]:
                 out["timestamp"] = LEGAL_VALUES["instant"]
                 out.pop("_timestamp", None)
 
-    return [restore]
+    return [Restore("", "", restore)]
 
 
 def _demand(demand: Demand, compiler: Compiler, site: Site) -> Restore:
@@ -171,4 +177,4 @@ def _demand(demand: Demand, compiler: Compiler, site: Site) -> Restore:
             shown = demand.fallback()
             out[first.name] = [shown] if first.many else shown
 
-    return restore
+    return Restore("", "", restore)

@@ -240,8 +240,9 @@ class Compiler:
                 hook(obj, out, scope)
             if opened and not out:
                 return None
-            for put_back in restore:
-                put_back(obj, out, scope)
+            for name, beside, put_back in restore:
+                if name not in out and beside not in out:
+                    put_back(obj, out, scope)
             return out or None
 
         return walk
