@@ -49,6 +49,7 @@ def build(draft: Draft) -> Policy:
             total=_text(draft, "search.total", SearchSettings().total),
             window=_number(draft, "search.window") or SearchSettings().window,
             include=_texts(draft, "search.include") or (),
+            chain=_texts(draft, "search.chain") or (),
         ),
         sources=_sources(draft),
         served=bool(_access(draft)),
@@ -80,6 +81,7 @@ def digest(policy: Policy) -> str:
             policy.search.total,
             policy.search.window,
             policy.search.include,
+            policy.search.chain,
         ],
     }
     text = json.dumps(form, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

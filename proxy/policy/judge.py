@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from proxy.ecr.extensions import EXTENSIONS
+from proxy.fhir import registry
 from proxy.fhir.r4 import Element
 from proxy.lenses.pseudonyms import DOCUMENT
 from proxy.policy.datatypes import DATATYPES
@@ -121,13 +122,32 @@ def _never(draft: Draft, shown: frozenset[str], findings: Findings) -> None:
                 f"the line can never fire: {kind} is not shown",
                 f'write "{kind}" = "keep" under [elements], or take the rows out',
             )
-    for text in _texts(draft, "search.include"):
-        if text.partition(":")[0] not in shown:
-            findings.wrong(
-                draft.settings["search.include"].source,
-                f"{text} can never fire: {text.partition(':')[0]} is not shown",
-                "take it out",
-            )
+    for key, word in (("include", "include"), ("chain", "search")):
+        for text in _texts(draft, f"search.{key}"):
+            _path(key, word, text, draft, shown, findings)
+
+
+def _path(
+    key: str, word: str, text: str, draft: Draft, shown: frozenset[str], findings: Findings
+) -> None:
+    """A reference that may be followed: from a type that shows, to one with ``word``; what refers
+    to a match may be included too."""
+    base, code, *target = text.split(":")
+    source = draft.settings[f"search.{key}"].source
+    if base not in shown:
+        findings.wrong(source, f"{text} can never fire: {base} is not shown", "take it out")
+        return
+    ends = {*(target or registry.targets(registry.get(base)[code]))} & shown
+    if key == "include":
+        ends.add(base)
+    granted = {t for t, s in draft.under("access").items() if word in _words(s.value)}
+    if draft.under("access") and not ends & granted:
+        what = f"{text} can never fire: no type at its end has {word} under [access]"
+        findings.wrong(source, what, f'write "{word}" there, or take the path out')
+
+
+def _words(value: object) -> tuple[object, ...]:
+    return value if isinstance(value, tuple) else ()
 
 
 def _shows_ids(kind: str, draft: Draft) -> bool:

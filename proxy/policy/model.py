@@ -94,12 +94,14 @@ class RowRule:
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
-    """``[search]``. ``include`` holds ``Type:parameter`` paths."""
+    """``[search]``. ``include`` and ``chain`` hold the references that may be followed, as
+    ``Type:parameter`` or ``Type:parameter:Target``."""
 
     page_size: int = 100
     total: str = "none"  # exact | none
     window: int = 10_000
     include: tuple[str, ...] = ()
+    chain: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

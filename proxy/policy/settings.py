@@ -175,19 +175,19 @@ def read_search(entry: Entry, draft: Draft, findings: Findings) -> None:
                 else (f"total is {kind(value)}, not text")
             )
             findings.wrong(entry.source, what, 'write "none" or "exact"')
-    elif name == "include":
-        texts = _texts(entry, 'include = ["Observation:subject"]', findings)
+    elif name in ("include", "chain"):
+        texts = _texts(entry, f'{name} = ["Observation:subject"]', findings)
         if texts is not None:
-            good = tuple(t for t in texts if _include(t, entry, findings))
+            good = tuple(dict.fromkeys(t for t in texts if _path(t, entry, findings)))
             draft.settings[full] = Setting(good, entry.source)
     elif name in _TOP_KEYS:
         findings.wrong(entry.source, f"[search] has no key {name}", "move it above the tables")
     else:
-        known = ("page-size", "total", "window", "include")
+        known = ("page-size", "total", "window", "include", "chain")
         findings.wrong(entry.source, f"[search] has no key {name}", offer(name, known))
 
 
-def _include(text: str, entry: Entry, findings: Findings) -> bool:
+def _path(text: str, entry: Entry, findings: Findings) -> bool:
     """``Type:parameter`` or ``Type:parameter:Target`` of a reference parameter."""
     base, _, rest = text.partition(":")
     code, _, target = rest.partition(":")
@@ -205,7 +205,8 @@ def _include(text: str, entry: Entry, findings: Findings) -> bool:
         )
         return False
     if target and target not in known[code].targets:
-        findings.wrong(where, f"{base}:{code} has no target {target}", f"write {base}:{code}")
+        mend = offer(target, known[code].targets, f"write {base}:{code}")
+        findings.wrong(where, f"{base}:{code} has no target {target}", mend)
         return False
     return True
 
