@@ -23,7 +23,7 @@ help:
 	@echo "make hapi HAPI_PORT=8080     build and start a real HAPI FHIR R4 server on loopback"
 	@echo "make test-hapi               the integration tests against HAPI"
 	@echo "make bench                   speed, as ratios taken in one run"
-	@echo "make noninterference N=200   pairs of worlds that a role must not tell apart"
+	@echo "make noninterference N=5000  pairs of requests, a role, that hidden data must not change"
 
 # A stamp for each set of packages: the environment is made once, and again when pyproject.toml
 # changes.
@@ -84,7 +84,7 @@ test-hapi: $(HAPI_JAR) clients
 bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks $(ARGS)
 
-N ?= 200
+N ?= 5000
 noninterference: $(VENV)/dev
 	NONINTERFERENCE_PAIRS=$(N) $(BIN)/pytest -s -m 'not hapi' tests/noninterference $(ARGS)
 

@@ -80,6 +80,10 @@ class Store:
         versions.append(version)
         return version
 
+    def set_clock(self, seconds: int) -> None:
+        """The next write happens so long after the store's first moment."""
+        self._writes = seconds
+
     def _tick(self) -> datetime:
         self._writes += 1
         return EPOCH + timedelta(seconds=self._writes - 1)

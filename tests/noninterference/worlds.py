@@ -7,21 +7,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from proxy.demo.generator import cases, data_set
+from proxy.demo.store import Store
 from proxy.fhir.codec import JsonObject
 from tests.rig import DEID, LDS
 
 UNLISTED = "https://ehr.example.org/StructureDefinition/local-note"
 Edit = Callable[[JsonObject, str], None]
+Key = tuple[str, str]  # type and id
 
 # What is written in the two worlds: markers, dates within one year, or nothing at all.
 MARKERS = ("Everywoman7777", "Someoneelse3")
+_NIGHT = 50_000  # seconds after the store's first write; when unseen rows are written
 
 
 @dataclass(frozen=True, slots=True)
 class World:
     """``kind``: what differs. ``type``, ``id``: the resource that it is about. ``first`` and
     ``second``: the resources in storage order, one that is listed again being written again;
-    ``deleted``: written in both, then deleted in the second. ``what``: what differs, exactly."""
+    ``deleted``: written in both, then deleted in the second. ``what``: what differs, exactly.
+
+    Of a world in which much differs at once, ``about`` lists (type, id) of all that differs or is
+    deleted, and ``unseen`` of what is not shown in either side: it is written at another time, so
+    that the times of storage of what is shown stay the same."""
 
     kind: str
     role: str
@@ -31,10 +38,40 @@ class World:
     second: tuple[JsonObject, ...]
     deleted: bool = False
     what: str = ""
+    about: tuple[Key, ...] = ()
+    unseen: frozenset[Key] = frozenset()
 
     @property
     def name(self) -> str:
         return f"{self.kind} of {self.type} ({self.what})"
+
+    def store(self, side: int) -> Store:
+        """The embedded upstream's store in one side."""
+        held = self.second if side else self.first
+        store = _clocked(held, self.unseen) if self.about else Store(held)
+        if self.deleted and side:
+            for type_name, id in self.about or ((self.type, self.id),):
+                store.delete(type_name, id)
+        return store
+
+
+def _clocked(held: tuple[JsonObject, ...], unseen: frozenset[Key]) -> Store:
+    """A store in which unseen rows are written at another time than all others; a row that is
+    written again keeps its time."""
+    store, seconds = Store(), dict[Key, int]()
+    for number, resource in enumerate(held):
+        key = key_of(resource)
+        if key in unseen:
+            store.set_clock(_NIGHT + number)
+        else:
+            store.set_clock(seconds.setdefault(key, len(seconds)))
+        store.write(resource)
+    store.set_clock(_NIGHT + len(held))
+    return store
+
+
+def key_of(resource: JsonObject) -> Key:
+    return str(resource["resourceType"]), str(resource["id"])
 
 
 def first_of(resource: JsonObject, name: str) -> JsonObject:
