@@ -25,6 +25,7 @@ from aiohttp import web
 import proxy
 from proxy.app import create_app
 from proxy.config import ConfigErrors, Settings, read_settings
+from proxy.demo import ersd
 from proxy.demo.generator import Case, cases, data_set
 from proxy.demo.load import LoadError, load
 from proxy.demo.upstream import create_upstream
@@ -159,8 +160,8 @@ def curl(url: str, token: str = "") -> str:
 
 
 def lines_to_try(options: Options, roles: Sequence[Role], case: Case) -> list[str]:
-    """Titles and curl lines: one patient, one case report, one search, as stored and as each role
-    sees them. The ids are the role's own."""
+    """Titles and curl lines: one patient, one case report, one search, the reporting rules, as
+    stored and as each role that has the type sees them. The ids are the role's own."""
     story = case.story
     patient, document = story.id("Patient", "patient"), str(case.eicr["id"])
     code = f"http://loinc.org|{story.disease.test[0]}".replace("|", "%7C")
@@ -169,13 +170,14 @@ def lines_to_try(options: Options, roles: Sequence[Role], case: Case) -> list[st
         ("The same case report", "Bundle", document, "Bundle/{}"),
         ("The same search: the results of one test of this patient", "Patient", patient,
          f"Observation?subject=Patient/{{}}&code={code}"),
+        ("The reporting rules", "PlanDefinition", str(ersd.plan()["id"]), "PlanDefinition/{}"),
     )
     lines: list[str] = []
     for title, type, real, path in shown:
         lines += ["", title]
         before = curl(f"{options.upstream_url}/{path.format(real)}")
         lines.append(f"  # before: as stored\n  {before}")
-        for role in roles:
+        for role in (r for r in roles if type in r.policy.access):
             url = f"{options.proxy_url}/{path.format(role.id(type, real))}"
             lines.append(f"  # {role.policy.name}\n  {curl(url, role.token)}")
     return lines

@@ -26,6 +26,7 @@ Serve = Callable[[web.Application], Awaitable[TestServer]]
 
 READY_SECONDS = 90
 ROLES = ("investigator", "researcher-deidentified", "researcher-limited")
+EVERYONE = ("investigator", "public", "researcher-deidentified", "researcher-limited")
 
 
 @dataclass
@@ -126,17 +127,18 @@ async def test_the_printed_lines_show_one_case_as_three_roles(tmp_path: Path) ->
         assert demo.environment["PROXY_URL"] == f"http://127.0.0.1:{port}/fhir"
         assert demo.environment["UPSTREAM_URL"] == f"http://127.0.0.1:{port + 1}/fhir"
         tokens = {name: demo.environment[f"TOKEN_{name.upper().replace('-', '_')}"]
-                  for name in ROLES}
+                  for name in EVERYONE}
         assert all(token in demo.output for token in tokens.values())
         found = demo.curls()
-        assert [who for _, who, _ in found] == 3 * ["before: as stored", *ROLES]
-        assert len({title for title, _, _ in found}) == 3
+        before = "before: as stored"
+        assert [who for _, who, _ in found] == [*3 * [before, *ROLES], before, *EVERYONE]
+        assert len({title for title, _, _ in found}) == 4
         urls = [shlex.split(line)[-1] for _, _, line in found]
-        assert len(set(urls)) == len(urls)
+        assert len(set(urls)) == len(urls) - len(EVERYONE) + 1  # the rules have their own ids
         for (title, who, line), url in zip(found, urls, strict=True):
             status, shown, text = await run_curl(line)
             assert status == 200, (title, who, text[:500])
-            assert shown["resourceType"] in ("Patient", "Bundle")
+            assert shown["resourceType"] in ("Patient", "Bundle", "PlanDefinition")
             if "search" in title:
                 assert len(shown["entry"]) == 1
             elif shown["resourceType"] == "Bundle":
@@ -145,10 +147,10 @@ async def test_the_printed_lines_show_one_case_as_three_roles(tmp_path: Path) ->
                 for secret in (story.family, story.mrn, story.ssn, story.phone(1), story.street,
                                story.id("Patient", "patient")):
                     assert secret.lower() not in (text + url).lower(), (title, who)
-            elif "search" not in title:
+            elif "search" not in title and "rules" not in title:
                 assert story.family in text
         audit = Path(next(x for x in demo.output.split() if x.endswith("audit.ndjson")))
-        assert records(audit) == 9
+        assert records(audit) == 3 * len(ROLES) + len(EVERYONE)
     assert records(audit) is None
 
 

@@ -14,7 +14,8 @@ from tests.conftest import REPOSITORY
 
 POLICIES = REPOSITORY / "policies"
 IDENTITY = "investigator"
-SHIPPED = sorted(p.stem for p in POLICIES.glob("*.toml"))
+# The public one keeps nothing, so that most of what can be planted meets no line there.
+SHIPPED = sorted(p.stem for p in POLICIES.glob("*.toml") if p.stem != "public")
 TOP = ""
 
 

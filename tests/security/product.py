@@ -27,6 +27,8 @@ from tests.conftest import REPOSITORY, free_port
 
 INV, LDS, DEID = ROLES = ("investigator", "researcher-limited", "researcher-deidentified")
 RESTRICTED = (LDS, DEID)
+PUB = "public"
+SERVED = (*ROLES, PUB)
 PROJECT = "study-7"
 PUBLIC = "https://ecr.example.org/fhir"
 MARKER = "Everywoman7777"
@@ -91,7 +93,7 @@ class Product:
 
     def shown(self, role: str, type_: str, real: str) -> str:
         """The id under which ``role`` is shown a resource."""
-        if role == INV:
+        if not self.parts.gateway.views[role].pseudonym(type_):
             return real
         return self.parts.gateway.namers.of(PROJECT, role).show_id(type_, real)
 
@@ -115,13 +117,13 @@ def _built() -> tuple[Settings, Parts]:
     tokens = "".join(
         f'[[auth.token]]\nsha256 = "{sha256(token(role).encode()).hexdigest()}"\n'
         f'subject = "{role}-client"\nrole = "{role}"\nproject = "{PROJECT}"\n'
-        for role in ROLES
+        for role in SERVED
     )
     text = (
         f'[server]\npublic-url = "{PUBLIC}"\norigins = ["https://app.example.org"]\n'
         f'[upstream]\nurl = "http://127.0.0.1:{free_port()}/fhir"\ntimeout = "2s"\n'
         f"{tokens}[roles]\n"
-        + "".join(f'{role} = "{role}"\n' for role in ROLES)
+        + "".join(f'{role} = "{role}"\n' for role in SERVED)
         + f'[policies]\ndirectory = "{REPOSITORY / "policies"}"\n'
     )
     settings = read_settings(text, base=folder)
