@@ -23,6 +23,9 @@ Way = Literal[
     "identifier",  # system|pseudonym to the identifier, of a document too where both are read
     "document-identifier",  # system|pseudonym to any spelling of a document's identifier
     "coarse",  # a beginning of what is stored: forwarded, and judged as shown
+    "chain",  # judged on what the reference leads to, as that is shown
+    "sort",  # rows are put in order here
+    "include",  # what rows refer to, or what refers to them, comes along
     "result",  # about the answer, done here
     "ignored",  # has no effect on any server we know; dropped
     "unknown",  # refused: not known at all
