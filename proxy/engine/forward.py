@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from proxy.engine.access import may
 from proxy.engine.context import Context
-from proxy.engine.dates import at_day_precision, is_coarse
+from proxy.engine.dates import send_coarse
 from proxy.engine.question import Question, Sent
 from proxy.errors import Forbidden, NotSupported
 from proxy.fhir import registry
@@ -49,17 +49,12 @@ def _send_plain(question: Question) -> Sent:
     question.check_text()
     if p.modifier == "missing":
         return Sent(question.as_written())
-    if defined.type == "date" and is_coarse(p) and _has_prefix(p):
-        return Sent(at_day_precision(p))
+    if defined.type == "date":
+        return Sent(send_coarse(p))
     if defined.type == "reference":
         servers = Bases(question.context.base), question.context.gateway.bases
         return Sent(question.ask(tuple(question.relative(v, *servers) for v in p.alternatives)))
     return Sent(question.as_written())
-
-
-def _has_prefix(p: Parameter) -> bool:
-    """HAPI reads a plain year or month rightly, and wrongly after a prefix."""
-    return any(value[:2].isalpha() and value[:2] != "eq" for value in p.alternatives)
 
 
 def _sort(table: VerdictTable, type_: str, p: Parameter) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from proxy.engine import forward, translate
+from proxy.engine import dates, forward, translate
 from proxy.engine.context import Context
 from proxy.engine.messages import Pairs
 from proxy.engine.projection import Projection, parse_projection
@@ -68,7 +68,7 @@ def narrow(context: Context, type_: str, parameters: tuple[Parameter, ...]) -> P
     wanted = _parse_total(accepted)
     counts_only = count == 0 or projection.summary == "count"
     send = forward.send if context.view.identity else translate.send
-    sent = [send(Question(context, type_, p, v)) for p, v in judged]
+    sent = dates.join([send(Question(context, type_, p, v)) for p, v in judged])
     context.notes.add(rules=_rules(context, verdicts))
     limited = context.view.limits(type_)
     total = not limited and _total_is_shown(context, accepted, sent, wanted, counts_only)

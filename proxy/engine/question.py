@@ -15,20 +15,34 @@ from proxy.fhir.match_elements import fold
 from proxy.fhir.r4 import SearchParameter
 from proxy.fhir.reference import Bases
 from proxy.fhir.search import Parameter, unescape
+from proxy.lenses.backward import Span
 from proxy.policy.verdicts import Verdict
 
 Condition = Callable[[JsonObject], bool]
 
 
 @dataclass(frozen=True, slots=True)
+class Dates:
+    """A date parameter as a ``span`` of days that holds all its matches, and the ``condition`` on
+    shown rows. ``single``: a resource holds at most one value of it."""
+
+    name: str
+    span: Span
+    single: bool
+    condition: Condition
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     """What one parameter comes to. ``form``: what is asked; ``conditions``: what a shown row must
-    meet; ``empty``: nothing can match; ``unchanged``: asked as written, and no row is judged."""
+    meet; ``empty``: nothing can match; ``unchanged``: asked as written, and no row is judged.
+    ``dates``: of a date, how it can be asked for together with others of its name."""
 
     form: Pairs = ()
     conditions: tuple[Condition, ...] = ()
     empty: bool = False
     unchanged: bool = True
+    dates: Dates | None = None
 
 
 @dataclass(frozen=True, slots=True)

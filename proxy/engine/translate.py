@@ -1,16 +1,18 @@
 """One search parameter of a restricted view on its way upstream, by its verdict.
 
-Backward, a pseudonym becomes the one id it stands for. All that is translated or widened is judged
-again on the shown row, in shown terms, so that a row matches exactly if what the caller sees of it
-matches.
+Backward, a pseudonym becomes the one id it stands for, and a value that is shown less exactly
+becomes what finds at least all that is shown so (:mod:`proxy.lenses.backward`). All that is
+translated or widened is judged again on the shown row, in shown terms, so that a row matches
+exactly if what the caller sees of it matches.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
-from proxy.engine.dates import at_day_precision, is_coarse
+from proxy.engine import dates
+from proxy.engine.messages import Pairs
 from proxy.engine.question import Question, Sent
 from proxy.engine.shown_values import (
     Named,
@@ -18,22 +20,63 @@ from proxy.engine.shown_values import (
     decode_identifier,
     decode_reference,
 )
-from proxy.errors import BadValue
+from proxy.errors import Forbidden
+from proxy.fhir import registry
+from proxy.fhir.r4 import SearchParameter
 from proxy.fhir.reference import Bases
-from proxy.policy.verdicts import choose_tokens
+from proxy.fhir.search import parameter, split
+from proxy.fhir.search_values import parse_date
+from proxy.lenses.backward import Listed, Ranged, read_number
+from proxy.policy.verdicts import Verdict, choose_tokens
 
 Decode = Callable[[Question, str], list[Named]]
 
 
 def send(question: Question) -> Sent:
-    """What the question comes to. Raises :class:`BadValue` for a malformed value."""
-    decode = _NAMES.get(question.verdict.way)
+    """What the question comes to. Raises :class:`BadValue` for a malformed value,
+    :class:`Forbidden` for one that is finer than what is shown, or has another prefix than those
+    that are answered."""
+    verdict, values = question.verdict, question.written.alternatives
+    decode = _NAMES.get(verdict.way)
     if decode is not None:
         return _send_names(question, decode)
-    question.condition(question.written.alternatives)  # values are checked before anything is asked
-    if question.verdict.way == "codes":
+    if question.written.modifier == "missing":
+        return _send_plain(question)
+    _check(question.type, question.defined, verdict, values)
+    question.condition(values)  # values are checked before anything is asked
+    if verdict.way == "codes":
         return _send_codes(question)
-    return _send_plain(question)
+    if verdict.way == "parts":
+        return _send_parts(question)
+    if question.defined.type == "date":
+        return dates.send(question)
+    return _send_coarse(question) if verdict.way == "coarse" else _send_plain(question)
+
+
+def _check(
+    type_: str, defined: SearchParameter, verdict: Verdict, values: tuple[str, ...]
+) -> None:
+    """Whether each value is one that the view answers."""
+    for value in values:
+        if verdict.parts:
+            for (code, part), piece in zip(verdict.parts, split(value, "$"), strict=False):
+                _check(type_, registry.get(type_)[code], part, (piece,))
+            continue
+        prefix = _prefix(defined.type, value)
+        if prefix and prefix not in verdict.prefixes:
+            raise Forbidden(
+                f"The parameter {defined.code} is answered with the prefixes "
+                f"{', '.join(verdict.prefixes)} only."
+            )
+        for each in verdict.backward:
+            if isinstance(each, Ranged) or len(verdict.backward) == 1:
+                each.check(value)
+
+
+def _prefix(search_type: str, value: str) -> str:
+    if search_type == "date":
+        return parse_date(value).prefix
+    return read_number(value).prefix if search_type in ("number", "quantity") else ""
 
 
 def _send_names(question: Question, decode: Decode) -> Sent:
@@ -57,35 +100,82 @@ def _send_codes(question: Question) -> Sent:
     return Sent(question.ask(tokens.alternatives), conditions, unchanged=unchanged)
 
 
+def _send_coarse(question: Question) -> Sent:
+    """Values as they are shown: what finds at least all of them, judged on what is shown."""
+    verdict, values = question.verdict, question.written.alternatives
+    condition = question.condition(values)
+    if question.defined.type in ("number", "quantity"):
+        form = _ask_numbers(question)
+        return Sent(form or (), (condition,), empty=form is None, unchanged=False)
+    question.check_text()
+    asked = tuple(
+        dict.fromkeys(
+            stored
+            for each in verdict.backward
+            if isinstance(each, Listed)
+            for value in values
+            for stored in each.values(value)
+        )
+    )
+    # A modifier is judged here: what begins with a text or is like it holds what equals it.
+    form = ((question.written.code, ",".join(asked)),)
+    return Sent(form if asked else (), (condition,), empty=not asked, unchanged=False)
+
+
+def _ask_numbers(question: Question) -> Pairs | None:
+    """The span of all values, with their unit if it is one; None if nothing can match."""
+    values = question.written.alternatives
+    span = dates.find_span(question.verdict.backward, values)
+    if span is None:
+        return None
+    units = {value.partition("|")[2] for value in values}
+    unit = f"|{units.pop()}" if len(units) == 1 and "" not in units else ""
+    return tuple((name, value + unit) for name, value in dates.bounds(question.written.name, span))
+
+
+def _send_parts(question: Question) -> Sent:
+    """A composite by its parts: each must hold of what the whole holds of. Dates are not asked
+    for: beside others of their name an upstream refuses them, and the other part narrows enough."""
+    pieces = zip(*(split(value, "$") for value in question.written.alternatives), strict=True)
+    sent = []
+    for (code, verdict), found in zip(question.verdict.parts, pieces, strict=True):
+        if registry.get(question.type)[code].type != "date":
+            written = parameter(code, ",".join(dict.fromkeys(found)))
+            sent.append(send(replace(question, written=written, verdict=verdict)))
+    return Sent(
+        tuple(pair for each in sent for pair in each.form),
+        (question.condition(question.written.alternatives),),
+        empty=any(each.empty for each in sent),
+        unchanged=False,
+    )
+
+
 def _send_plain(question: Question) -> Sent:
     p, defined = question.written, question.defined
-    form, judged = question.as_written(), question.verdict.judge != "never"
+    condition = question.condition(p.alternatives)
+    form = question.as_written()
     if p.modifier != "missing":
         question.check_text()
-        if defined.type == "date" and is_coarse(p):
-            form, judged = at_day_precision(p), True
-        elif defined.type == "reference":
+        if defined.type == "reference":
             here = Bases(question.context.base)
             form = question.ask(tuple(question.relative(value, here) for value in p.alternatives))
-        elif _reads_zip5(question):
-            _check_postal(question)
-    conditions = (question.condition(p.alternatives),) if judged else ()
+        elif defined.type in ("number", "quantity", "composite"):
+            form = question.ask(tuple(_usual(question, value) for value in p.alternatives))
+    conditions = (condition,) if question.verdict.judge != "never" else ()
     return Sent(form, conditions, unchanged=not conditions)
 
 
-def _reads_zip5(question: Question) -> bool:
-    coarse = (read for read in question.verdict.reads if read.kind == "coarse")
-    lens = question.context.view.lens
-    return any(lens(read.path).method.param("to") == "zip5" for read in coarse)
+def _usual(question: Question, value: str) -> str:
+    """``sa`` and ``eb`` mean ``gt`` and ``lt`` of a number, and not every server knows them."""
+    known = registry.get(question.type)
+    types = [known[code].type for code, _ in question.verdict.parts] or [question.defined.type]
+    return "$".join(
+        _SAME.get(piece[:2], piece[:2]) + piece[2:] if of in ("number", "quantity") else piece
+        for of, piece in zip(types, split(value, "$"), strict=True)
+    )
 
 
-def _check_postal(question: Question) -> None:
-    """A shown ZIP code is asked for whole."""
-    for value in question.written.alternatives:
-        if not re.fullmatch(r"[0-9]{5}", value):
-            raise BadValue("A postal code must have exactly five digits.")
-
-
+_SAME = {"sa": "gt", "eb": "lt"}
 _NAMES: Mapping[str, Decode] = {
     "id": decode_id,
     "reference": decode_reference,

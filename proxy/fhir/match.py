@@ -73,13 +73,24 @@ def paths(parameter: SearchParameter, base_type: str) -> tuple[ReadPath, ...] | 
                 _read(t, "token" if t.type == "boolean" else "presence") for t in compiled.tracks
             )
         return tuple(_read(t, compiled.search_type) for t in compiled.tracks)
-    found: dict[ReadPath, None] = {}
-    for group in compiled.tracks:
-        for part, relative in compiled.parts:
-            for track in relative[group.type]:
-                steps = (*group.steps, *track.steps)
-                whole = Track(group.root, steps, track.type, track.targets)
-                found[_read(whole, part.type)] = None
+    groups = components(parameter, base_type)
+    return tuple(dict.fromkeys(path for _, found in groups for path in found))
+
+
+def components(
+    parameter: SearchParameter, base_type: str
+) -> tuple[tuple[SearchParameter, tuple[ReadPath, ...]], ...]:
+    """Of a composite that is understood: each component's parameter and what it reads here."""
+    compiled = _compile(parameter, base_type)
+    found = []
+    for part, relative in compiled.parts:
+        wholes = [
+            Track(group.root, (*group.steps, *track.steps), track.type, track.targets)
+            for group in compiled.tracks
+            for track in relative[group.type]
+        ]
+        paths = tuple(dict.fromkeys(_read(whole, part.type) for whole in wholes))
+        found.append((part, paths))
     return tuple(found)
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from proxy.errors import Forbidden, NotSupported, ProxyError
 from proxy.fhir import match, registry
 from proxy.fhir.r4 import SearchParameter
+from proxy.fhir.search_values import PREFIXES
 from proxy.fhir.structure import RESOURCES
+from proxy.lenses.backward import DATES, NUMBERS, Backward, NotTranslatable
 from proxy.policy.controls import CONTROLS
 from proxy.policy.decide import DOCUMENT_IDENTIFIERS
-from proxy.policy.reads import Read, Shown, may_be_withheld, read_values
+from proxy.policy.reads import (
+    Read,
+    Shown,
+    holds_one,
+    may_be_withheld,
+    read_paths,
+    read_values,
+)
 
 Kind = Literal["allow", "translate", "refuse"]
 Way = Literal[
@@ -22,7 +31,8 @@ Way = Literal[
     "reference",  # typed pseudonyms to ids
     "identifier",  # system|pseudonym to the identifier, of a document too where both are read
     "document-identifier",  # system|pseudonym to any spelling of a document's identifier
-    "coarse",  # a beginning of what is stored: forwarded, and judged as shown
+    "coarse",  # shown less exactly: what finds at least all of it is asked for, and judged as shown
+    "parts",  # a composite, asked part by part, and judged as a whole
     "chain",  # judged on what the reference leads to, as that is shown
     "sort",  # rows are put in order here
     "include",  # what rows refer to, or what refers to them, comes along
@@ -41,6 +51,10 @@ class Verdict:
     ``reason``: fixed text; of a refusal it says what to ask instead. ``reads``: the values it
     compares. ``targets``: of a reference, the types whose ids it takes. ``judge``: whether the
     condition is evaluated again on each row as shown: ``bare`` only for codes without a system.
+    ``prefixes``: those that its values may have, none if values have no prefix. ``form``: how a
+    value must be written to match what is shown, empty if in no special way. ``backward``: what to
+    ask for of each value read, where some are shown less exactly. ``parts``: of a composite, the
+    code and verdict of each component. ``single``: a resource holds at most one value of it.
     """
 
     kind: Kind
@@ -50,6 +64,11 @@ class Verdict:
     targets: tuple[str, ...] = ()
     judge: Judge = "never"
     codes: tuple[str, ...] = field(default=(), repr=False)  # prefixes of systems that show
+    prefixes: tuple[str, ...] = ()
+    form: str = ""
+    backward: tuple[Backward, ...] = field(default=(), repr=False)
+    parts: tuple[tuple[str, Verdict], ...] = field(default=(), repr=False)
+    single: bool = False
 
     @property
     def exact(self) -> bool:
@@ -84,6 +103,13 @@ _TYPED_MODIFIERS = {
     "text": frozenset({"CodeableConcept", "Coding", "Identifier"}),
     "of-type": frozenset({"Identifier"}),
 }
+# R4, search.html#prefix. What is approximately a date depends on the day of asking: `ap` is not
+# offered for it.
+_PREFIXES = {"date": DATES, "number": NUMBERS, "quantity": NUMBERS}
+_ORDERED = frozenset({*_PREFIXES, "composite"})
+# Search types, and texts, that a value of the oldest can be compared by.
+_AGED = frozenset({"quantity", "date", "composite"})
+_SAID = frozenset({"Observation.valueString", "Observation.component.valueString"})
 # They ask a terminology or hierarchy, which can be larger than what the view shows.
 _EXPANDING = frozenset({"in", "not-in", "above", "below"})
 
@@ -114,21 +140,47 @@ def _suits(modifier: str, parameter: SearchParameter, base: str) -> bool:
 
 def _verdict(view: Shown, base: str, parameter: SearchParameter, modifier: str) -> Verdict:
     if view.identity:
-        return Verdict("allow", "plain", "identity view")
-    reads = read_values(view, parameter, base, modifier)
+        prefixes = PREFIXES if modifier == "" and parameter.type in _ORDERED else ()
+        return Verdict("allow", "plain", "identity view", prefixes=prefixes)
+    code = parameter.code
+    if modifier in _EXPANDING and parameter.type != "uri":
+        reads = read_values(view, parameter, base, modifier) or ()
+        return _refuse(f"The parameter {code} is not offered with this modifier; list the values.",
+                       reads)  # fmt: skip
+    withheld = may_be_withheld(view, parameter, base)
+    found = _judge(
+        view, base, parameter, modifier, read_values(view, parameter, base, modifier), withheld
+    )
+    if found.kind == "refuse" or modifier == "missing":
+        return found
+    if parameter.type == "composite":
+        return _compose(view, base, parameter, found, withheld)
+    if parameter.type == "date":
+        return replace(found, single=holds_one(parameter, base))
+    return found
+
+
+def _judge(
+    view: Shown,
+    base: str,
+    parameter: SearchParameter,
+    modifier: str,
+    reads: tuple[Read, ...] | None,
+    withheld: bool,
+) -> Verdict:
+    """The verdict by the lenses of what is read."""
     code = parameter.code
     if not reads:
         return _refuse(f"What the parameter {code} reads is not certain, so it is not offered.")
-    if modifier in _EXPANDING:
-        return _refuse(f"The parameter {code} is not offered with this modifier; list the values.",
-                       reads)  # fmt: skip
     if modifier == "text" and not any(r.path.endswith((".display", ".text")) for r in reads):
         return _refuse(f"What {code}:text compares is not certain, so it is not offered.", reads)
     hidden = [r for r in reads if r.kind == "hidden"]
     if hidden:
         return _refuse(f"The parameter {code} reads {hidden[0].path}, which your role does not "
                        "see.", reads)  # fmt: skip
-    withheld = may_be_withheld(view, parameter, base)
+    if all(r.vanishes for r in reads):
+        return _refuse(f"The parameter {code} reads {reads[0].path}, an instant that has no less "
+                       "exact form, so your role does not see it.", reads)  # fmt: skip
     aged = view.policy.ages is not None and not view.passes(base)
     if modifier == "missing":
         # The birth date of the oldest is not shown.
@@ -136,6 +188,31 @@ def _verdict(view: Shown, base: str, parameter: SearchParameter, modifier: str) 
     if any(r.kind == "pseudonym" or r.code == "Reference" for r in reads):
         return _pseudonym(view, base, parameter, modifier, reads, withheld)
     return _compare(view, parameter, modifier, reads, withheld, aged)
+
+
+def _compose(
+    view: Shown, base: str, parameter: SearchParameter, whole: Verdict, withheld: bool
+) -> Verdict:
+    """A composite's verdict with those of its parts: where a part is shown less exactly or is a
+    date, each is asked for by its own parameter, and the whole is judged on what is shown."""
+    parts = []
+    for part, paths in match.components(parameter, base):
+        reads = read_paths(view, paths, base, "")
+        parts.append((part, _judge(view, base, part, "", reads, withheld)))
+    refused = next((found for _, found in parts if found.kind == "refuse"), None)
+    if refused is not None:
+        return replace(refused, reads=whole.reads)
+    each = tuple((part.code, found) for part, found in parts)
+    prefixes = _common(found.prefixes for _, found in parts if found.prefixes)
+    found = replace(whole, parts=each, prefixes=prefixes)
+    if not any(v.kind == "translate" or p.type == "date" for p, v in parts):
+        return found
+    offered = registry.get(base)
+    if any(offered.get(p.code) != p for p, _ in parts):
+        return _refuse(f"The parameter {parameter.code} reads what your role sees less exactly, "
+                       "and its parts cannot be asked for one by one.", whole.reads)  # fmt: skip
+    forms = "; ".join(f"{code}: {v.form}" for code, v in each if v.form)
+    return replace(found, way="parts", judge="always", form=forms)
 
 
 def _missing(code: str, reads: tuple[Read, ...], withheld: bool) -> Verdict:
@@ -189,28 +266,52 @@ def _compare(
     withheld: bool,
     aged: bool,
 ) -> Verdict:
-    code = parameter.code
+    code, prefixes = parameter.code, _PREFIXES.get(parameter.type, ())
     coarse = [r for r in reads if r.kind == "coarse" and not r.presence]
-    if any(not r.shrinks for r in coarse) or (coarse and modifier):
-        return _refuse(f"The parameter {code} reads {coarse[0].path}, which your role sees less "
-                       "exactly; searching such values is not offered yet.", reads)  # fmt: skip
     by_system = any(r.by_system for r in reads)
     # A value in the group of the oldest is shown as their border and must match no search.
-    aged = aged and parameter.type in ("quantity", "date", "composite")
+    aged = aged and (parameter.type in _AGED or any(r.path in _SAID for r in reads))
     always = withheld or bool(coarse) or aged
     if modifier == "not" and (withheld or coarse):
         return _refuse(f"The parameter {code} is not offered with this modifier, since not all of "
                        "what it reads is always shown.", reads)  # fmt: skip
+    if coarse and parameter.type == "composite":
+        return Verdict("translate", "coarse", "shown less exactly", reads, (), "always")
+    if coarse:
+        return _translate(code, modifier, coarse[0], reads)
     if by_system and parameter.type == "token" and not _in_extension(reads):
         judge: Judge = "always" if always else "bare"
         codes = view.policy.codes or ()
         return Verdict("allow", "codes", "shown under [codes]", reads, (), judge, codes)
     judge = "always" if always or by_system else "never"
-    if coarse:
-        return Verdict("translate", "coarse", "shown less exactly", reads, (), judge)
     if modifier == "not" and judge == "always":
         return _refuse(f"The parameter {code} is not offered with this modifier.", reads)
-    return Verdict("allow", "plain", "shown as stored", reads, (), judge)
+    return Verdict("allow", "plain", "shown as stored", reads, (), judge, prefixes=prefixes)
+
+
+def _translate(code: str, modifier: str, least: Read, reads: tuple[Read, ...]) -> Verdict:
+    """The verdict where some of what is read is shown less exactly: what the lenses say of the
+    way back, if each has one."""
+    try:
+        found = tuple(dict.fromkeys(r.backward() for r in reads if not r.presence))
+    except NotTranslatable:
+        return _refuse(f"The parameter {code} reads {least.path}, which your role sees less "
+                       "exactly, in a form that no search can ask for.", reads)  # fmt: skip
+    if any(modifier not in each.modifiers for each in found):
+        return _refuse(f"The parameter {code} reads {least.path}, which your role sees less "
+                       "exactly; ask without this modifier.", reads)  # fmt: skip
+    form = next((each.form for each in found if each.form), "")
+    return Verdict(
+        "translate", "coarse", f"shown less exactly{f'; ask with {form}' if form else ''}", reads,
+        judge="always", prefixes=_common(each.prefixes for each in found), form=form,
+        backward=found,
+    )  # fmt: skip
+
+
+def _common(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """The prefixes that all of them have, in the order of the first."""
+    first, *others = list(lists) or [()]
+    return tuple(prefix for prefix in first if all(prefix in other for other in others))
 
 
 def _in_extension(reads: tuple[Read, ...]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -11,6 +11,7 @@ from proxy.fhir.match import ReadPath
 from proxy.fhir.r4 import TYPES, SearchParameter
 from proxy.fhir.structure import is_quantity, properties
 from proxy.lenses import method as lens_method
+from proxy.lenses.backward import Backward
 from proxy.policy.decide import KEEP, Decision, Mode, coding_rule, decide
 from proxy.policy.model import Method, Policy, Source
 
@@ -49,8 +50,9 @@ class Read:
 
     ``path``: canonical (``Observation.code.coding.code``). ``code``: its type, empty where that
     does not matter. ``by_system``: whether it shows depends on its code system (``[codes]``).
-    ``shrinks``: a coarse value that is the stored one or a beginning of it, or does not show.
-    ``presence``: only whether it is there is read.
+    ``method``: how it is shown, ``search_type``: how it is compared. ``presence``: only whether it
+    is there is read. ``vanishes``: an instant that is shown less exactly has no legal form where it
+    is optional, so it is not shown, though another form of the same date is.
     """
 
     path: str
@@ -59,8 +61,14 @@ class Read:
     why: str
     source: Source | None
     by_system: bool = False
-    shrinks: bool = False
+    method: Method = KEEP
+    search_type: str = ""
     presence: bool = False
+    vanishes: bool = False
+
+    def backward(self) -> Backward:
+        """What to ask upstream for what is shown of it; raises NotTranslatable."""
+        return lens_method(self.method.name).backward(dict(self.method.params), self.search_type)
 
 
 # (search type, modifier) -> type of the element -> the members compared. What is not here is
@@ -103,8 +111,16 @@ _MEMBERS: dict[tuple[str, str], Mapping[str, tuple[str, ...]]] = {
     ("reference", "identifier"): {"Reference": ("identifier.system", "identifier.value")},
 }
 
-# generalize to …: what shows is what is stored, or its beginning, or nothing.
-_SHRINKING = frozenset({"zip5", "state", "country"})
+# Types that a rule can show whole in another form: how their value is then shown.
+_WHOLE: Mapping[str, tuple[LensKind, ...]] = {
+    "Identifier": ("pseudonym",),
+    **dict.fromkeys(
+        ("CodeableConcept", "Coding", "Quantity", "Age", "Count", "Distance", "Duration"),
+        ("coarse",),
+    ),
+}
+# Instants that are shown though R4's cardinality has them optional (bdl-10).
+_DEMANDED = frozenset({"Bundle.timestamp"})
 
 
 def read_values(
@@ -114,7 +130,13 @@ def read_values(
 
     None if the parameter is not fully understood, or a path has no lens.
     """
-    paths = match.paths(parameter, base)
+    return read_paths(view, match.paths(parameter, base), base, modifier)
+
+
+def read_paths(
+    view: Shown, paths: Iterable[ReadPath] | None, base: str, modifier: str
+) -> tuple[Read, ...] | None:
+    """:func:`read_values` of some paths alone."""
     if paths is None:
         return None
     found: dict[Read, None] = {}
@@ -140,30 +162,47 @@ def may_be_withheld(view: Shown, parameter: SearchParameter, base: str) -> bool:
     return False
 
 
+def holds_one(parameter: SearchParameter, base: str) -> bool:
+    """Whether a resource holds at most one value of the parameter: all that it reads are branches
+    of one choice, and nothing on the way repeats."""
+    chosen = set()
+    for path in match.paths(parameter, base) or ():
+        where, names = base, []
+        for name in path.path.split(".")[1:]:
+            prop = properties(where)[name]
+            if prop.many:
+                return False
+            names.append(prop.element.name)
+            where = prop.type
+        chosen.add(tuple(names))
+    return len(chosen) == 1
+
+
 def _read(view: Shown, base: str, path: ReadPath, modifier: str) -> Iterator[Read]:
+    kind = path.search_type
     if view.passes(base):
-        yield Read(path.path, "", "keep", view.lens(base).why, None)
+        yield Read(path.path, "", "keep", view.lens(base).why, None, search_type=kind)
         return
     for place, _ in path.conditions:
         if not place.endswith(".extension.url"):
-            yield _at(view, place, "code")
+            yield _at(view, place, "code", "token")
     if ".extension." in path.path:
         yield _extension(view.policy, path)
         return
-    if path.search_type == "presence":
+    if kind == "presence":
         lens = view.lens(path.path)
         yield Read(path.path, path.type, lens.kind, lens.why, lens.source, presence=True)
         return
     whole = view.lens(path.path)
-    members = _members(path.search_type, modifier, path.type)
-    if path.type == "Identifier" and whole.kind == "pseudonym":
-        members = () if modifier == "" else members
+    members = _members(kind, modifier, path.type)
+    if modifier == "" and whole.kind in _WHOLE.get(path.type, ()):
+        members = ()
     if not members:
-        yield _at(view, path.path, path.type)
+        yield _at(view, path.path, path.type, kind)
     coded = _by_system(view, path)
     for member in members:
         by_system = coded and member.rpartition(".")[2] in ("code", "system")
-        yield _at(view, f"{path.path}.{member}", "", by_system=by_system)
+        yield _at(view, f"{path.path}.{member}", "", kind, by_system=by_system)
 
 
 def _members(search_type: str, modifier: str, code: str) -> tuple[str, ...]:
@@ -171,16 +210,23 @@ def _members(search_type: str, modifier: str, code: str) -> tuple[str, ...]:
     return table.get(code, ())
 
 
-def _at(view: Shown, path: str, code: str, *, by_system: bool = False) -> Read:
+def _at(view: Shown, path: str, code: str, kind: str, *, by_system: bool = False) -> Read:
     lens = view.lens(path)
     if path.endswith(".meta.lastUpdated") and "Meta.lastUpdated" not in view.policy.datatypes:
         # meta is made new; without a line of its own this element is not in it.
         return Read(path, code, "hidden", "meta is made new", None)
-    return Read(path, code, lens.kind, lens.why, lens.source, by_system, _shrinks(lens.method))
+    return Read(
+        path, code, lens.kind, lens.why, lens.source, by_system, lens.method, kind,
+        vanishes=code == "instant" and lens.kind == "coarse" and not _demanded(path),
+    )  # fmt: skip
 
 
-def _shrinks(method: Method) -> bool:
-    return method.name == "generalize" and method.param("to") in _SHRINKING
+def _demanded(path: str) -> bool:
+    """Whether an instant is shown wherever it is held."""
+    where, *names = path.split(".")
+    for name in names[:-1]:
+        where = properties(where)[name].type
+    return path in _DEMANDED or properties(where)[names[-1]].element.min > 0
 
 
 def _by_system(view: Shown, path: ReadPath) -> bool:
@@ -218,5 +264,6 @@ def _extension(policy: Policy, path: ReadPath) -> Read:
         decision, where = decide(policy, where, prop, (), decision.mode), prop.type
     kind: LensKind = "keep" if decision.shown else lens_method(decision.method.name).kind
     return Read(
-        path.path, path.type, kind, decision.why, decision.source or rule.source, by_system=True
-    )
+        path.path, path.type, kind, decision.why, decision.source or rule.source, True,
+        decision.method, path.search_type,
+    )  # fmt: skip

@@ -81,10 +81,10 @@ STARTING = [
     ("Patient", "gender", "allow", "allow"),
     ("Patient", "address-state", "translate", "translate"),
     ("Patient", "address-city", "allow", "refuse"),
-    ("Patient", "address-postalcode", "translate", "refuse"),
+    ("Patient", "address-postalcode", "translate", "translate"),
     ("Patient", "address", "refuse", "refuse"),
-    ("Patient", "birthdate", "allow", "refuse"),
-    ("Patient", "death-date", "allow", "refuse"),
+    ("Patient", "birthdate", "allow", "translate"),
+    ("Patient", "death-date", "allow", "translate"),
     ("Patient", "deceased", "allow", "allow"),
     ("Patient", "race", "allow", "allow"),
     ("Patient", "ethnicity", "allow", "allow"),
@@ -104,25 +104,29 @@ STARTING = [
     ("Observation", "patient", "translate", "translate"),
     ("Observation", "subject", "translate", "translate"),
     ("Observation", "encounter", "translate", "translate"),
-    ("Observation", "date", "allow", "refuse"),
-    ("Observation", "value-date", "allow", "refuse"),
+    ("Observation", "date", "allow", "translate"),
+    ("Observation", "value-date", "allow", "translate"),
     ("Observation", "value-string", "refuse", "refuse"),
     ("Observation", "code-value-string", "refuse", "refuse"),
     ("Observation", "code-value-quantity", "allow", "allow"),
     ("Observation", "identifier", "translate", "refuse"),
     ("Condition", "clinical-status", "allow", "allow"),
-    ("Condition", "onset-date", "allow", "refuse"),
+    ("Condition", "onset-date", "allow", "translate"),
     ("Condition", "onset-info", "refuse", "refuse"),
     ("Encounter", "class", "allow", "allow"),
-    ("Encounter", "date", "allow", "refuse"),
+    ("Encounter", "date", "allow", "translate"),
     ("Composition", "type", "allow", "allow"),
     ("Composition", "identifier", "translate", "translate"),
     ("Composition", "title", "refuse", "refuse"),
     ("DocumentReference", "identifier", "translate", "refuse"),
     ("DocumentReference", "location", "refuse", "refuse"),
+    # A year is no instant, so an optional one is not shown.
+    ("DocumentReference", "date", "allow", "refuse"),
+    ("Provenance", "recorded", "allow", "translate"),
+    ("Observation", "code-value-date", "allow", "translate"),
     ("Bundle", "type", "allow", "allow"),
     ("Bundle", "identifier", "translate", "translate"),
-    ("Bundle", "timestamp", "allow", "refuse"),
+    ("Bundle", "timestamp", "allow", "translate"),
     ("Bundle", "composition", "refuse", "refuse"),
     ("Organization", "address-state", "translate", "translate"),
     ("Organization", "name", "refuse", "refuse"),
@@ -168,7 +172,9 @@ def test_the_shipped_views_answer_the_starting_table(
         ("Observation", "subject", "Practitioner", "refuse", "unknown"),
         ("Observation", "subject", "identifier", "refuse", "refused"),
         ("Patient", "_id", "missing", "refuse", "refused"),
-        ("Patient", "address-state", "exact", "refuse", "refused"),
+        ("Patient", "address-state", "exact", "translate", "coarse"),
+        ("Patient", "address-state", "contains", "refuse", "refused"),
+        ("ValueSet", "url", "below", "allow", "plain"),
         ("Patient", "active", "text", "refuse", "unknown"),
         ("ValueSet", "url", "missing", "allow", "plain"),
         ("ValueSet", "title", "contains", "allow", "plain"),
@@ -308,7 +314,7 @@ def test_a_refusal_names_what_can_be_asked_instead() -> None:
     reason = table_of("researcher-deidentified").verdict("Patient", "family").reason
     assert "Patient.name" in reason
     assert "address-state" in reason
-    assert "birthdate," not in reason.partition("Searchable here")[2]
+    assert "family," not in reason.partition("Searchable here")[2]
 
 
 def test_the_rules_behind_a_verdict_are_named() -> None:
