@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 from proxy.demo import query
 from proxy.demo.build import array, thing
 from proxy.demo.capability import capability
+from proxy.demo.compartment import around
 from proxy.demo.store import EPOCH, Store, Version, instant
 from proxy.fhir.codec import Json, JsonObject, decode, encode
 from proxy.fhir.structure import RESOURCES
@@ -118,6 +119,8 @@ class Server:
                 return self._delete(type, id)
             case "GET", [id, "_history"]:
                 return self._history(pairs, type, id)
+            case "GET", [id, "$everything"] if type == "Patient":
+                return self._everything(id, pairs)
             case "GET", [id, "_history", number]:
                 found = self.store.version(type, id, number)
                 if found is None:
@@ -187,11 +190,28 @@ class Server:
                 own += "?" + urlencode(sorted(pairs), quote_via=quote, safe="")
         if given.get("_summary") == "count" or given.get("_count") == "0":
             return Response(200, encode(self._bundle("searchset") | {"total": len(matches)}))
+        return self._first_page(matches, pairs, own)
+
+    def _everything(self, id: str, pairs: Pairs) -> Response:
+        """As HAPI does it: ``start``, ``end`` and ``_since`` have no effect, a total is rare."""
+        patient = self.store.current("Patient", id)
+        if patient is None or patient.resource is None:
+            return outcome(404, f"HAPI-2841: Resource [[{id}]] is not known.")
+        types = [type for name, value in pairs if name == "_type" for type in value.split(",")]
+        unknown = [type for type in types if type not in RESOURCES]
+        if unknown:
+            text = f"HAPI-2197: Unknown resource type '{unknown[0]}' in _type parameter."
+            return outcome(404, text)
+        own = f"{self.base}/Patient/{id}/$everything" + ("?" + urlencode(pairs) if pairs else "")
+        kept = [(name, value) for name, value in pairs if name == "_count"]
+        return self._first_page(tuple(around(self.store, patient, types, self.base)), kept, own)
+
+    def _first_page(self, matches: tuple[Version, ...], pairs: Pairs, own: str) -> Response:
         key = str(uuid.uuid4())
         self._results[key] = _Result(matches, pairs)
         if len(self._results) > RESULTS:
             del self._results[next(iter(self._results))]  # the oldest expires
-        return Response(200, encode(self._results_page(key, 0, query.count(given), own)))
+        return Response(200, encode(self._results_page(key, 0, query.count(dict(pairs)), own)))
 
     def _page(self, given: Mapping[str, str]) -> Response:
         key = given["_getpages"]
