@@ -117,9 +117,8 @@ def _send_coarse(question: Question) -> Sent:
             for stored in each.values(value)
         )
     )
-    # A modifier is judged here: what begins with a text or is like it holds what equals it.
-    form = ((question.written.code, ",".join(asked)),)
-    return Sent(form if asked else (), (condition,), empty=not asked, unchanged=False)
+    form = question.ask(asked) if asked else ()
+    return Sent(form, (condition,), empty=not asked, unchanged=False)
 
 
 def _ask_numbers(question: Question) -> Pairs | None:

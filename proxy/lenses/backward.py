@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
 from proxy.errors import Forbidden
 from proxy.fhir.search_values import (
@@ -57,11 +57,9 @@ class Listed:
     """Searches by text or code: a shown value comes from any of a list of stored ones.
 
     ``form``: how a value is written to match what is shown, empty if in no special way.
-    ``modifiers``: those that are judged on what is shown.
     """
 
     form: str = ""
-    modifiers: ClassVar[frozenset[str]] = frozenset({""})
     prefixes: tuple[str, ...] = ()
 
     def check(self, value: str) -> None:
@@ -80,7 +78,6 @@ class Ranged:
     """
 
     form: str = ""
-    modifiers: ClassVar[frozenset[str]] = frozenset({""})
     prefixes: tuple[str, ...] = ()
 
     def check(self, value: str) -> None:
@@ -93,6 +90,7 @@ class Ranged:
 
 Backward: TypeAlias = "Listed | Ranged"
 
+_PRECISIONS = {"year": "a year (YYYY)", "month": "a year or month (YYYY, YYYY-MM)"}
 NUMBERS = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")  # R4, search.html#prefix
 DATES = NUMBERS[:-1]  # what is approximate for a date depends on the day of asking
 BORDERS = ("eq", "ne", "ge", "gt", "le", "lt")
@@ -101,8 +99,6 @@ BORDERS = ("eq", "ne", "ge", "gt", "le", "lt")
 @dataclass(frozen=True, slots=True)
 class SameText(Listed):
     """What is shown as stored."""
-
-    modifiers: ClassVar[frozenset[str]] = frozenset({"", "exact"})
 
     def values(self, value: str) -> tuple[str, ...]:
         return (value,)
@@ -146,7 +142,7 @@ class ShownDay(Ranged):
 
     @property
     def form(self) -> str:  # type: ignore[override]
-        return {"year": "YYYY", "month": "YYYY or YYYY-MM"}[self.finest]
+        return _PRECISIONS[self.finest]
 
     def check(self, value: str) -> None:
         if parse_date(value).precision not in {"year", self.finest}:

@@ -15,7 +15,6 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import ClassVar
 
 from proxy.errors import BadValue, Forbidden
 from proxy.lenses.backward import Listed
@@ -89,7 +88,6 @@ class ShownZip5(Listed):
     """Backward of ``zip5``: what is stored begins with what is shown."""
 
     form: str = "five digits"
-    modifiers: ClassVar[frozenset[str]] = frozenset({"", "exact"})
 
     def check(self, value: str) -> None:
         if not re.fullmatch(r"[0-9]{5}", value):
@@ -104,8 +102,7 @@ class ShownZip3(Listed):
     """Backward of ``zip3``: what is stored begins with the three digits that are shown, or, for
     ``000``, with any that are shown so."""
 
-    form: str = "three digits, 000 for areas where few live"
-    modifiers: ClassVar[frozenset[str]] = frozenset({"", "exact"})
+    form: str = "three digits (000 for areas where few live)"
 
     def check(self, value: str) -> None:
         if not re.fullmatch(r"[0-9]{3}", value):

@@ -297,7 +297,7 @@ def _translate(code: str, modifier: str, least: Read, reads: tuple[Read, ...]) -
     except NotTranslatable:
         return _refuse(f"The parameter {code} reads {least.path}, which your role sees less "
                        "exactly, in a form that no search can ask for.", reads)  # fmt: skip
-    if any(modifier not in each.modifiers for each in found):
+    if modifier:
         return _refuse(f"The parameter {code} reads {least.path}, which your role sees less "
                        "exactly; ask without this modifier.", reads)  # fmt: skip
     form = next((each.form for each in found if each.form), "")

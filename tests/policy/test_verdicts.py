@@ -172,7 +172,7 @@ def test_the_shipped_views_answer_the_starting_table(
         ("Observation", "subject", "Practitioner", "refuse", "unknown"),
         ("Observation", "subject", "identifier", "refuse", "refused"),
         ("Patient", "_id", "missing", "refuse", "refused"),
-        ("Patient", "address-state", "exact", "translate", "coarse"),
+        ("Patient", "address-state", "exact", "refuse", "refused"),
         ("Patient", "address-state", "contains", "refuse", "refused"),
         ("ValueSet", "url", "below", "allow", "plain"),
         ("Patient", "active", "text", "refuse", "unknown"),
