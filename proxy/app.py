@@ -29,6 +29,7 @@ from proxy.policy.compile import View, compile_view
 from proxy.policy.load import PolicyErrors, load_directory
 from proxy.policy.mistakes import offer
 from proxy.policy.model import Policy
+from proxy.policy.rows import claims_needed
 from proxy.shell.application import make_application
 from proxy.shell.audit import Audit
 from proxy.shell.credential import (
@@ -132,9 +133,23 @@ def _views(settings: Settings, mistakes: list[str]) -> Iterator[tuple[str, View]
         if policy is None or not policy.served:
             mistakes.append(_unserved(f"{settings.file}: [roles] {role}", name, policy, served))
             continue
+        mistakes += unread_claims(settings, role, policy)
         if name not in views:
             views[name] = compile_view(policy)
         yield role, views[name]
+
+
+def unread_claims(settings: Settings, role: str, policy: Policy) -> list[str]:
+    """What a role's rows need of a token and the configuration does not read from it: the role
+    would never see a row."""
+    if not settings.auth.issuer:
+        return []
+    missing = sorted(claims_needed(policy.rows).difference(settings.auth.claims))
+    place = f"{settings.file}: [roles] {role}"
+    return [
+        f"{place} has rows by the claim {name}, which is not read; add it to claims of [auth]"
+        for name in missing
+    ]
 
 
 def _unserved(place: str, name: str, policy: Policy | None, served: list[str]) -> str:

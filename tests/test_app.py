@@ -120,3 +120,17 @@ def test_mistakes_of_policies_stop_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigErrors) as raised:
         build(other)
     assert any("one.toml:2: " in line for line in raised.value.mistakes)
+
+
+def test_rows_by_a_claim_that_is_not_read_stop_the_start(tmp_path: Path) -> None:
+    """R-AU-7, R-CF-1: a role whose rows need a claim that no token is asked for would see nothing;
+    static tokens bring their claims along."""
+    good = settings(tmp_path)
+    role = {"epi": "epidemiologist"}
+    assert build(replace(good, roles=role)).gateway.views["epi"].limits("Patient")
+    auth = replace(good.auth, issuer="https://id.example.org", claims=("conditions",))
+    with pytest.raises(ConfigErrors) as raised:
+        build(replace(good, roles=role, auth=auth))
+    (line,) = raised.value.mistakes
+    assert "[roles] epi has rows by the claim jurisdictions" in line
+    assert line.endswith("add it to claims of [auth]")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from proxy.app import unread_claims
 from proxy.commands.sample import SampleError, Server, sample
 from proxy.config.load import ConfigErrors, load_settings
 from proxy.config.model import Settings
@@ -78,6 +79,9 @@ def _check_roles(settings: Settings, loaded: Loaded) -> int:
     wrong = 0
     for role, name in settings.roles.items():
         if name in served:
+            for mistake in unread_claims(settings, role, loaded.policies[name]):
+                click.echo(mistake)
+                wrong += 1
             continue
         what = (
             f"{name} has no [access], so it is only extended"

@@ -63,11 +63,13 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A role of the demo, named as its policy. ``ids`` gives the id it sees for a resource."""
+    """A role of the demo, named as its policy. ``id`` gives the id it sees for a resource;
+    ``claims``: what its token says that row rules ask for."""
 
     policy: Policy
     token: str
     namers: Namers
+    claims: Mapping[str, list[str]]
 
     def id(self, type: str, real: str) -> str:
         if self.policy.identity or self.policy.ids.get(type, self.policy.ids_default) == "real":
@@ -94,9 +96,14 @@ def served(folder: Path) -> list[Policy]:
     return sorted((p for p in found if p.served), key=lambda p: (not p.identity, p.name))
 
 
-def settings(
-    options: Options, folder: Path, policies: Path, tokens: Mapping[str, str]
-) -> Settings:
+def program(case: Case) -> dict[str, list[str]]:
+    """The claims of a program that is about what this case is about, where the person lives."""
+    disease, (_, _, state, _) = case.story.disease, case.story.place
+    codes = [disease.code, disease.icd10, disease.test[0], disease.organism[0]]
+    return {"conditions": codes, "jurisdictions": [state]}
+
+
+def settings(options: Options, folder: Path, policies: Path, roles: Sequence[Role]) -> Settings:
     """The demo's configuration; ``folder`` holds its keys and its audit log."""
     host = urlsplit(options.upstream_url).hostname or ""
     document = {
@@ -106,15 +113,16 @@ def settings(
         "auth": {
             "token": [
                 {
-                    "sha256": hashlib.sha256(token.encode()).hexdigest(),
-                    "subject": f"demo-{name}",
-                    "role": name,
+                    "sha256": hashlib.sha256(role.token.encode()).hexdigest(),
+                    "subject": f"demo-{role.policy.name}",
+                    "role": role.policy.name,
                     "project": PROJECT,
+                    "claims": role.claims,
                 }
-                for name, token in tokens.items()
+                for role in roles
             ]
         },
-        "roles": {name: name for name in tokens},
+        "roles": {role.policy.name: role.policy.name for role in roles},
         "policies": {"directory": str(policies)},
         "keys": {"file": "keys.json"},
         "audit": {"file": "audit.ndjson"},
@@ -186,6 +194,7 @@ def lines_to_try(options: Options, roles: Sequence[Role], case: Case) -> list[st
 def describe(
     options: Options, roles: Sequence[Role], case: Case, stored: int, audit: Path
 ) -> str:
+    about = f"{case.story.disease.display} in {case.story.place[2]}"
     lines = [
         f"{options.cases} fictional case{'s' if options.cases > 1 else ''}, {stored} resources.",
         "",
@@ -195,6 +204,7 @@ def describe(
         "",
         "Tokens, one for each role (a role is named as its policy)",
         *(f"  {role.policy.name:{NAME_WIDTH}} {role.token}" for role in roles),
+        *(f"  {role.policy.name} sees {about} alone, by its token" for role in roles if role.claims),
         *lines_to_try(options, roles, case),
         "",
         "Press Ctrl-C to stop.",
@@ -230,14 +240,15 @@ async def run(options: Options, folder: Path) -> None:
     keys.touch(0o600)
     keys.write_bytes(ring.write())
     namers = Namers(ring)
-    roles = [Role(p, secrets.token_urlsafe(32), namers) for p in served(policies)]
-    configured = settings(
-        options, folder, policies, {role.policy.name: role.token for role in roles}
-    )
+    found = list(cases(options.cases, options.seed, base=options.upstream_url))
+    roles = [
+        Role(p, secrets.token_urlsafe(32), namers, program(found[0]) if p.rows else {})
+        for p in served(policies)
+    ]
+    configured = settings(options, folder, policies, roles)
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
         front = stack.enter_context(bind(options.port))
-        found = list(cases(options.cases, options.seed, base=options.upstream_url))
         resources = data_set(found)
         if options.upstream:
             stored = await fill(options.upstream_url, resources)

@@ -14,6 +14,7 @@ from proxy.policy.compile import Lens, View, compile_view
 from proxy.policy.load import read_policies
 from proxy.policy.mistakes import offer
 from proxy.policy.model import Method
+from proxy.policy.rows import claims_named
 from proxy.policy.verdicts import Verdict, VerdictTable, compute_verdicts
 
 DIRECTORY = "policies"
@@ -81,12 +82,14 @@ def _overview(view: View, table: VerdictTable) -> Iterator[str]:
             ids = "pseudonymous ids" if view.pseudonym(type_name) else "real ids"
             offered = table.parameters(type_name).values()
             asked = sum(v.kind != "refuse" for v in offered)
-            yield f"  {type_name:26} {ids:17} {asked:3} parameters  {access}"
+            rows = "; some rows" if view.limits(type_name) else ""
+            yield f"  {type_name:26} {ids:17} {asked:3} parameters  {access}{rows}"
 
 
 def _everything(view: View, table: VerdictTable, type_name: str) -> Iterator[str]:
     lens = view.lens(type_name)
     yield f"{type_name}: {_shown(lens)}"
+    yield from _rows(view, type_name)
     yield ""
     yield "elements"
     for path, found in _elements(view, type_name, type_name):
@@ -95,9 +98,22 @@ def _everything(view: View, table: VerdictTable, type_name: str) -> Iterator[str
     yield "search parameters"
     for code, verdict in sorted(table.parameters(type_name).items()):
         modifiers = ", ".join(f":{m}" for m in _modifiers(table, type_name, code))
-        reason = table.verdict(type_name, code).reason.partition(" Searchable here")[0]
-        text = reason + (f" (also {modifiers})" if modifiers else "")
+        text = table.verdict(type_name, code).reason.partition(" Searchable here")[0]
+        if verdict.prefixes:
+            text += f"; prefixes {', '.join(verdict.prefixes)}"
+        text += f" (also {modifiers})" if modifiers else ""
         yield f"  {code:30} {_way(verdict):32} {text}"
+
+
+def _rows(view: View, type_name: str) -> Iterator[str]:
+    """The row rules on a type, which all must hold, and the claims that they need."""
+    for rule in view.policy.rows.get(type_name, ()):
+        yield f"rows ({rule.source})"
+        for name, text in (("search", rule.search), ("where", " ".join(rule.where.split()))):
+            if text:
+                yield f"  {name:6} {text}"
+        if claims := ", ".join(sorted(claims_named(rule))):
+            yield f"  a token without the claims {claims} sees none"
 
 
 def _modifiers(table: VerdictTable, type_name: str, code: str) -> list[str]:
@@ -171,6 +187,8 @@ def _parameter(view: View, table: VerdictTable, type_name: str, text: str) -> It
     verdict = table.verdict(type_name, asked.code, asked.modifier, asked.chain)
     yield f"{type_name}?{asked.name}: {_way(verdict)}"
     yield f"  {verdict.reason}"
+    if verdict.prefixes:
+        yield f"  answered with the prefixes {', '.join(verdict.prefixes)}"
     if verdict.targets:
         yield f"  takes ids of {', '.join(verdict.targets)}"
     for read in verdict.reads:

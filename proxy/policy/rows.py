@@ -57,6 +57,11 @@ def claims_named(rule: RowRule) -> frozenset[str]:
     return frozenset(found)
 
 
+def claims_needed(rules: Mapping[str, tuple[RowRule, ...]]) -> frozenset[str]:
+    """All claims that the row rules of a policy name."""
+    return frozenset(name for held in rules.values() for rule in held for name in claims_named(rule))
+
+
 def _callers(where: str) -> Iterator[str]:
     for node in parse(where).root.walk():
         if node.kind == "member" and node.children[0].kind == "variable":

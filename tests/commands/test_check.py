@@ -32,8 +32,8 @@ def test_shipped_policies(folder: Path, capsys: Output) -> None:
     """Without arguments the policies of ./policies are checked."""
     assert main(["check"]) == 0
     assert capsys.readouterr().out == (
-        "no mistakes in case-report, investigator, public, researcher-deidentified, "
-        "researcher-limited\n"
+        "no mistakes in case-report, epidemiologist, investigator, public, "
+        "researcher-deidentified, researcher-limited\n"
     )
 
 
@@ -81,7 +81,8 @@ def test_configuration(folder: Path, capsys: Output) -> None:
     assert lines == [
         f"{config}: roles.guest: there is no policy researcher-limitid; write researcher-limited",
         f"{config}: roles.base: case-report has no [access], so it is only extended; "
-        "write one of investigator, public, researcher-deidentified, researcher-limited",
+        "write one of epidemiologist, investigator, public, researcher-deidentified, "
+        "researcher-limited",
     ]
     config.write_text(example.replace("[server]", "[servre]"))
     assert main(["check", "--config", str(config)]) == 1

@@ -25,8 +25,8 @@ from proxy.demo.upstream import STORE, create_upstream
 Serve = Callable[[web.Application], Awaitable[TestServer]]
 
 READY_SECONDS = 90
-ROLES = ("investigator", "researcher-deidentified", "researcher-limited")
-EVERYONE = ("investigator", "public", "researcher-deidentified", "researcher-limited")
+ROLES = ("investigator", "epidemiologist", "researcher-deidentified", "researcher-limited")
+EVERYONE = (*ROLES[:2], "public", *ROLES[2:])
 
 
 @dataclass
@@ -118,9 +118,10 @@ async def run_curl(line: str) -> tuple[int, Any, str]:
         return response.status, json.loads(text), text
 
 
-async def test_the_printed_lines_show_one_case_as_three_roles(tmp_path: Path) -> None:
+async def test_the_printed_lines_show_one_case_as_four_roles(tmp_path: Path) -> None:
     """Every printed curl line works: as stored the patient's name shows, and to the investigator
-    too; to the researchers neither name nor record number nor any id."""
+    and the epidemiologist whose program it is too; to the researchers neither name nor record
+    number nor any id."""
     port = free_ports()
     story = next(cases(1)).story
     async with running(tmp_path, "--port", str(port), "--cases", "2") as demo:
@@ -134,7 +135,9 @@ async def test_the_printed_lines_show_one_case_as_three_roles(tmp_path: Path) ->
         assert [who for _, who, _ in found] == [*3 * [before, *ROLES], before, *EVERYONE]
         assert len({title for title, _, _ in found}) == 4
         urls = [shlex.split(line)[-1] for _, _, line in found]
-        assert len(set(urls)) == len(urls) - len(EVERYONE) + 1  # the rules have their own ids
+        # The rules have their own ids for all, the rest real ones for two.
+        assert len(set(urls)) == len(urls) - len(EVERYONE) + 1 - 3
+        assert f"epidemiologist sees {story.disease.display} in {story.place[2]}" in demo.output
         for (title, who, line), url in zip(found, urls, strict=True):
             status, shown, text = await run_curl(line)
             assert status == 200, (title, who, text[:500])
@@ -142,7 +145,7 @@ async def test_the_printed_lines_show_one_case_as_three_roles(tmp_path: Path) ->
             if "search" in title:
                 assert len(shown["entry"]) == 1
             elif shown["resourceType"] == "Bundle":
-                assert len(shown["entry"]) == 25
+                assert len(shown["entry"]) == (10 if who == "epidemiologist" else 25)
             if who.startswith("researcher"):
                 for secret in (story.family, story.mrn, story.ssn, story.phone(1), story.street,
                                story.id("Patient", "patient")):
