@@ -150,8 +150,8 @@ class Asker:
 
     def _sort_keys(self, type_name: str) -> list[str]:
         table = self.criteria.table
-        codes = ("_id", "_lastUpdated", *table.parameters(type_name))
-        return [c for c in dict.fromkeys(codes) if table.sort(type_name, c).kind != "refuse"]
+        offered = {code for code, _, _ in self.criteria.offered.get(type_name, ())}
+        return sorted(c for c in offered if table.sort(type_name, c).kind != "refuse")
 
     def _include(self) -> Request | None:
         return self._included("include", self._includes)

@@ -57,6 +57,8 @@ def grow(resource: JsonObject, ids: Mapping[str, Sequence[str]], rng: random.Ran
     """A copy with a value in optional elements that it lacks. ``ids``: what may be referred to."""
     made: Any = copy.deepcopy(resource)
     type_name = str(made["resourceType"])
+    # A real server does not delete what refers to itself.
+    ids = {**ids, type_name: [i for i in ids.get(type_name, ()) if i != made["id"]]}
     _fill(made, type_name, type_name, _targets(type_name), ids, rng)
     made.setdefault("extension", []).append({"url": UNLISTED, "valueString": "of this place"})
     for member in list(made.values()):

@@ -10,6 +10,7 @@ from typing import Any
 
 from proxy.demo.markers import leaves
 from proxy.fhir.codec import JsonObject
+from proxy.fhir.fhirpath import is_a
 from tests.noninterference.changes import Show
 from tests.noninterference.worlds import UNLISTED, Key, key_of
 
@@ -35,6 +36,7 @@ class HiddenRows:
     rng: random.Random
     types: frozenset[str]
     ruled: frozenset[str] = frozenset()
+    stored: bool = False
 
     def make(self, kind: str, resources: Sequence[JsonObject]) -> Rows | None:
         """Both sides, what differs, and what is not shown; None if the view has no such rows."""
@@ -68,6 +70,8 @@ class HiddenRows:
                 at[leaf.place[-1]] = before
             if kind == OUTSIDE:
                 return None
+        if self.stored and not is_a(str(copied["resourceType"]), "DomainResource"):
+            return None  # R4 has no modifierExtension there, and a server drops it
         copied["modifierExtension"] = [{"url": UNLISTED, "valueBoolean": True}]
         return dict(copied) if self.show(copied) is None else None
 

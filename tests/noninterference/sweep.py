@@ -27,14 +27,15 @@ _SHARE = 0.8  # of the resources that may be changed
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """``resources``: in storage order; ``show``: a stored resource as the role is shown it;
-    ``legal``: only what a real server stores."""
+    ``stored``: by a real
+    server, which takes only what is legal and sets versions and times itself."""
 
     role: str
     view: View
     resources: tuple[JsonObject, ...]
     show: Show
     rng: random.Random
-    legal: bool = False
+    stored: bool = False
 
     def __iter__(self) -> Iterator[World]:
         """Without end: the families in turn, and the kinds of each family in turn."""
@@ -62,12 +63,13 @@ class Sweep:
         if kind in (*rows.KINDS, HIDDEN_ID):
             types = frozenset(t for t in self.view.policy.access if not self.view.passes(t))
             ruled = frozenset(getattr(self.view.policy, "rows", {}))
-            made = HiddenRows(self.show, self.rng, types, ruled).make(kind, self.resources)
+            maker = HiddenRows(self.show, self.rng, types, ruled, self.stored)
+            made = maker.make(kind, self.resources)
             return None if made is None else self._world(kind, *made, deleted=kind == rows.DELETED)
         if kind == VERSION:
-            return self._rewritten()
-        maker = Changes(self.show, self.rng, self.legal)
-        return self._changed(kind, lambda resource: maker.change(kind, resource))
+            return None if self.stored else self._rewritten()
+        changes_of = Changes(self.show, self.rng, self.stored).change
+        return self._changed(kind, lambda resource: changes_of(kind, resource))
 
     def _changed(
         self, kind: str, change: Callable[[JsonObject], tuple[JsonObject, JsonObject] | None]

@@ -20,6 +20,7 @@ from tests.noninterference.sweep import FAMILIES, KINDS, Sweep
 from tests.noninterference.worlds import World, key_of
 from tests.rig import Rig
 
+_TIME = "_lastUpdated"
 PER_WORLD = 110  # requests; at least 100 are to be made in each
 
 
@@ -37,14 +38,16 @@ class Run:
     asked: set[tuple[str, Combination]] = field(default_factory=set)
     worlds: int = 0
 
-    async def until(self, pairs: int, *, updated: bool = True) -> None:
+    async def until(self, pairs: int) -> None:
         """Go on until so many pairs count, or something differs."""
         offered = combinations(self.table)
+        if self.sweep.stored:  # its times of storage are its own
+            offered = {t: [c for c in cs if c[0] != _TIME] for t, cs in offered.items()}
         for world in self.sweep:
             first, second = (self.view_of(world, side) for side in (0, 1))
             assert first == second, f"{world.name} shows two different things"
             requests = list(self._asker(world, offered).requests(PER_WORLD))
-            await compare_one(self.rig, world, self.put, requests, self.tally, updated=updated)
+            await compare_one(self.rig, world, self.put, requests, self.tally)
             self.worlds += 1
             if self.tally.total >= pairs or self.tally.differences:
                 return
@@ -80,19 +83,21 @@ class Run:
         """The table of counts, with what it took."""
         return f"{title}\n{self.tally.table(KINDS, list(REQUESTS))}, {self.worlds} pairs of worlds"
 
-    def thin(self) -> list[str]:
-        """Families of changes under a tenth of all pairs; kinds of changes that never met a kind of
-        request, of those kinds that the role has at all."""
+    def light(self) -> list[str]:
+        """Families of changes under a tenth of all pairs."""
         counts, total = self.tally.counts, self.tally.total
         families = {
             family: sum(n for (kind, _), n in counts.items() if kind in kinds)
             for family, kinds in FAMILIES.items()
         }
+        return [family for family, count in families.items() if count * 10 < total]
+
+    def unmet(self) -> list[tuple[str, str]]:
+        """Kinds of changes that never met a kind of request, of those kinds that the role has."""
+        counts = self.tally.counts
         changes = [k for k in KINDS if any(kind == k for kind, _ in counts)]
         requests = [r for r in REQUESTS if any(request == r for _, request in counts)]
-        return [family for family, count in families.items() if count * 10 < total] + [
-            f"{k} x {r}" for k in changes for r in requests if not counts[k, r]
-        ]
+        return [(k, r) for k in changes for r in requests if not counts[k, r]]
 
     def missing(self) -> list[tuple[str, Combination]]:
         """What is offered and was never asked."""
@@ -101,13 +106,21 @@ class Run:
 
 
 def make_run(
-    rig: Rig, role: str, policies: Path, put: Put, seed: str, *, legal: bool = False
+    rig: Rig,
+    role: str,
+    policies: Path,
+    put: Put,
+    seed: str,
+    *,
+    stored: bool = False,
+    each: int = 4,
 ) -> Run:
-    """The sweep of a role by the policies of a folder. ``legal``: as a real server stores it."""
+    """The sweep of a role by the policies of a folder, over ``each`` resources of a type.
+    ``stored``: by a real server, which takes only what is legal and sets versions and times."""
     view = compile_view(load_directory(policies)[role])
     rng = random.Random(seed)
-    resources = tuple(dataset(rig.upstream))
-    sweep = Sweep(role, view, resources, lambda r: show(view, rig, role, r), rng, legal)
+    resources = tuple(dataset(rig.upstream, each))
+    sweep = Sweep(role, view, resources, lambda r: show(view, rig, role, r), rng, stored)
     return Run(rig, sweep, compute_verdicts(view), rng, put)
 
 

@@ -99,5 +99,6 @@ async def test_random_worlds_change_no_answer(
     assert run.tally.exempt * 100 <= run.tally.total
     assert run.tally.refusals * 5 <= run.tally.replies
     if run.tally.total >= WHOLE:
-        assert run.thin() == []
+        assert run.light() == []
+        assert run.unmet() == []
         assert run.missing() == []
