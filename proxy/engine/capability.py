@@ -154,5 +154,7 @@ def _parameters(gateway: Gateway, table: VerdictTable, type_: str) -> Iterator[J
 
 def _reason(table: VerdictTable, type_: str, code: str, verdict: Verdict) -> str:
     text = f"{_MODES[verdict.kind]}: {verdict.reason}"
+    if verdict.prefixes:
+        text += f"; prefixes {', '.join(verdict.prefixes)}"
     modifiers = [f":{m}" for m in table.modifiers(type_, code) if m]
     return f"{text}; modifiers {', '.join(modifiers)}" if modifiers else text

@@ -211,8 +211,9 @@ def _compose(
     if any(offered.get(p.code) != p for p, _ in parts):
         return _refuse(f"The parameter {parameter.code} reads what your role sees less exactly, "
                        "and its parts cannot be asked for one by one.", whole.reads)  # fmt: skip
-    forms = "; ".join(f"{code}: {v.form}" for code, v in each if v.form)
-    return replace(found, way="parts", judge="always", form=forms)
+    forms = ", ".join(f"{v.form} for {code}" for code, v in each if v.form)
+    reason = f"{whole.reason}; ask with {forms}" if forms else whole.reason
+    return replace(found, way="parts", judge="always", form=forms, reason=reason)
 
 
 def _missing(code: str, reads: tuple[Read, ...], withheld: bool) -> Verdict:
