@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 from proxy.demo.store import Store, Version
 from proxy.demo.value_sets import members
 from proxy.errors import ProxyError
 from proxy.fhir import match, registry, search
 from proxy.fhir.codec import Json
+from proxy.fhir.match_order import put_in_order
 from proxy.fhir.r4 import SearchParameter
 from proxy.fhir.structure import RESOURCES
 
@@ -158,15 +158,8 @@ def _order(type: str, found: list[Version], value: str) -> list[Version]:
         parameter = registry.get(type).get(code)
         if parameter is None:
             raise Refused(f'HAPI-1194: Unknown _sort parameter value "{code}" for "{type}"')
-        keys: dict[str, Any] = {
-            version.id: match.sort_key(version.resource, type, parameter, down)
-            for version in found
-            if version.resource is not None
-        }
-        having = [v for v in found if keys.get(v.id) is not None]
-        having.sort(key=lambda v: keys[v.id], reverse=down)
-        # What has no value comes last, in either direction.
-        found = having + [v for v in found if keys.get(v.id) is None]
+        keyed = [(match.sort_key(v.resource or {}, type, parameter, down), v) for v in found]
+        found = put_in_order(keyed, down=down)
     return found
 
 

@@ -106,6 +106,11 @@ class Context:
         expires = self.now + timedelta(seconds=self.gateway.limits.page_seconds)
         return seal(page, self.gateway.page_key, bind(self.caller, self.view.digest, path), expires)
 
+    def name_search(self, path: str, query: Pairs) -> bytes:
+        """A digest of a search as this caller makes it."""
+        whom = bind(self.caller, self.view.digest, path)
+        return sha256(whom.owner + whom.terms + repr(query).encode()).digest()
+
     def unseal(self, token: str, path: str) -> Page:
         binding = bind(self.caller, self.view.digest, path)
         return unseal(token, self.gateway.page_key, binding, self.now)

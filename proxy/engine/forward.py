@@ -64,7 +64,12 @@ def _sort(table: VerdictTable, type_: str, p: Parameter) -> str:
         found = table.sort(type_, key.removeprefix("-"))
         if found.kind == "refuse":
             raise found.error()
-    return p.value if {"_id", "-_id"} & set(keys) else f"{p.value},_id"
+    return total_order(keys)
+
+
+def total_order(keys: tuple[str, ...]) -> str:
+    """A value of ``_sort`` that leaves no two rows at the same place."""
+    return ",".join(keys if {"_id", "-_id"} & {*keys} else (*keys, "_id"))
 
 
 def _accept(table: VerdictTable, include: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from proxy.engine.orders import Orders
 from proxy.fhir.reference import Bases
 from proxy.lenses.identity import Namers
 from proxy.lenses.keys import KeyRing
@@ -18,8 +19,9 @@ class Limits:
 
     ``target``: characters of the request target. ``parameters``: of one search, URL and form
     together. ``entries``: of one batch. ``body``: bytes. ``asks``: upstream calls that filling
-    one page may cause. ``page_seconds``: how long a page link lives. ``tripwire``: one answer in so
-    many is looked through for what was removed, none if 0.
+    one page may cause. ``included``: resources that may come along with one page.
+    ``page_seconds``: how long a page link lives. ``tripwire``: one answer in so many is looked
+    through for what was removed, none if 0.
     """
 
     target: int = 8_000
@@ -27,6 +29,7 @@ class Limits:
     entries: int = 100
     body: int = 10_000_000
     asks: int = 50
+    included: int = 1_000
     page_seconds: int = 3_600
     tripwire: int = 100
 
@@ -40,7 +43,8 @@ class Gateway:
     ``verdicts``: by role. ``upstream_parameters``: type to the search
     parameter codes that the upstream's CapabilityStatement lists, None if it is not known.
     ``smart``: members of the SMART configuration that describe the authorization server
-    (``issuer``, ``jwks_uri``, ``token_endpoint`` …).
+    (``issuer``, ``jwks_uri``, ``token_endpoint`` …). ``orders``: what may be forgotten at any
+    time, so it counts for nothing in comparisons.
     """
 
     public_url: str
@@ -54,6 +58,7 @@ class Gateway:
     limits: Limits = Limits()
     upstream_parameters: Mapping[str, frozenset[str]] | None = None
     smart: Mapping[str, object] = field(default_factory=dict)
+    orders: Orders = field(default_factory=Orders, compare=False)
 
     @classmethod
     def make(

@@ -11,18 +11,32 @@ import re
 from dataclasses import dataclass
 
 from proxy.engine import dates, forward, translate
+from proxy.engine.chains import Chain
+from proxy.engine.chains import send as send_chain
 from proxy.engine.context import Context
+from proxy.engine.includes import Include, parse_include
 from proxy.engine.messages import Pairs
 from proxy.engine.projection import Projection, parse_projection
 from proxy.engine.question import Condition, Question, Sent
 from proxy.errors import BadValue, Forbidden
 from proxy.fhir import registry
-from proxy.fhir.search import Parameter, pairs
+from proxy.fhir.r4 import SearchParameter
+from proxy.fhir.search import Parameter, pairs, split
 from proxy.policy.controls import CONTROLS, IGNORED
 from proxy.policy.verdicts import Verdict
 
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 _TOTALS = frozenset({"none", "estimate", "accurate"})
+_OTHERWISE = frozenset({"chain", "include", "sort"})  # ways of what is no condition on an element
+_LEAST = 100  # rows of an upstream page where some of them may not be shown
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A sort key of a search that is sorted here."""
+
+    parameter: SearchParameter
+    down: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +44,9 @@ class Plan:
     """A search, ready. ``query``: accepted parameters in the client's terms. ``form``: what is
     sent upstream, paging aside. ``conditions``: what a shown row must meet. ``empty``: nothing can
     match, so nothing is asked. ``count``: rows on a page. ``total``: whether it is shown.
-    ``counts_only``: no rows were asked for."""
+    ``counts_only``: no rows were asked for. ``chains``: what a shown row must lead to. ``order``:
+    what rows are sorted by here, if they are. ``includes``: what comes along, assembled here.
+    ``sifted``: rows that the upstream finds may not be shown."""
 
     type: str
     query: tuple[Parameter, ...]
@@ -42,6 +58,16 @@ class Plan:
     counts_only: bool
     projection: Projection
     ask_total: bool
+    chains: tuple[Chain, ...] = ()
+    order: tuple[Key, ...] = ()
+    includes: tuple[Include, ...] = ()
+    sifted: bool = False
+
+    @property
+    def step(self) -> int:
+        """Rows of an upstream page from which one of ours is filled: one more than it holds, to
+        know whether another follows, and not too few where some of them fall away."""
+        return max(self.count + 1, _LEAST if self.sifted else 0)
 
     def page_form(self, count: int) -> Pairs:
         """What the first ask adds for pages of ``count`` rows."""
@@ -67,8 +93,14 @@ def narrow(context: Context, type_: str, parameters: tuple[Parameter, ...]) -> P
     count = _parse_count(accepted, context.view.policy.search.page_size)
     wanted = _parse_total(accepted)
     counts_only = count == 0 or projection.summary == "count"
-    send = forward.send if context.view.identity else translate.send
-    sent = dates.join([send(Question(context, type_, p, v)) for p, v in judged])
+    plain = [Question(context, type_, p, v) for p, v in judged if v.way not in _OTHERWISE]
+    sent = dates.join([*map(forward.send if context.view.identity else translate.send, plain)])
+    chained = [
+        send_chain(Question(context, type_, p, v)) for p, v in judged if v.way == "chain"
+    ]
+    sent += [each for each, _ in chained]
+    includes = tuple(parse_include(context, p) for p, v in judged if v.way == "include")
+    sort, order = _parse_sort(context, type_, [p.value for p, v in judged if v.way == "sort"])
     context.notes.add(rules=_rules(context, verdicts))
     limited = context.view.limits(type_)
     total = not limited and _total_is_shown(context, accepted, sent, wanted, counts_only)
@@ -78,7 +110,7 @@ def narrow(context: Context, type_: str, parameters: tuple[Parameter, ...]) -> P
     return Plan(
         type=type_,
         query=accepted,
-        form=(*(pair for each in sent for pair in each.form), *(rows or ())),
+        form=(*(pair for each in sent for pair in each.form), *(rows or ()), *sort),
         conditions=tuple(c for each in sent for c in each.conditions),
         empty=rows is None or any(each.empty for each in sent),
         count=count or context.view.policy.search.page_size,
@@ -86,7 +118,34 @@ def narrow(context: Context, type_: str, parameters: tuple[Parameter, ...]) -> P
         counts_only=counts_only,
         projection=projection,
         ask_total=total and context.view.identity,
+        chains=tuple(chain for _, chain in chained),
+        order=order,
+        includes=includes,
+        sifted=limited or any(each.conditions for each in sent) or bool(chained),
     )
+
+
+def _parse_sort(
+    context: Context, type_: str, values: list[str]
+) -> tuple[Pairs, tuple[Key, ...]]:
+    """What the upstream is asked to sort by, or by what rows are sorted here.
+
+    Raises what the verdict table says of a key, :class:`BadValue` for more than one _sort.
+    """
+    if not values:
+        return (), ()
+    if len(values) > 1:
+        raise BadValue("_sort must be given once, its keys separated by commas.")
+    keys = split(values[0], ",")
+    table = context.gateway.verdicts[context.caller.role]
+    found = [table.sort(type_, key.removeprefix("-")) for key in keys]
+    for verdict in found:
+        if verdict.kind == "refuse":
+            raise verdict.error()
+    if all(verdict.way == "plain" for verdict in found):
+        return (("_sort", forward.total_order(keys)),), ()
+    defined = registry.get(type_)
+    return (), tuple(Key(defined[k.removeprefix("-")], k.startswith("-")) for k in keys)
 
 
 def _note(context: Context, type_: str, parameters: tuple[Parameter, ...]) -> None:

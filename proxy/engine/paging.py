@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -52,6 +52,15 @@ class Cursor:
     row: str = ""
     before: str = ""
     total: int | None = None
+
+    def find(self, rows: Sequence[str]) -> int:
+        """Where the page begins among ``rows`` (``Type/id`` each): at the row that was next, else
+        after the one before it; if both were deleted meanwhile, where their follower moved to."""
+        if self.row in rows:
+            return rows.index(self.row)
+        if self.before in rows:
+            return rows.index(self.before) + 1
+        return max(self.offset - 1, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,33 +10,26 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 from proxy.engine.access import may
-from proxy.engine.answers import (
-    OK,
-    PAGE,
-    SEARCH,
-    Bundle,
-    Row,
-    check,
-    matches,
-    next_url,
-    read_bundle,
-    read_row,
-)
+from proxy.engine.answers import Row, matches, next_url, read_row
 from proxy.engine.assemble import assemble, incomplete_entry, match_entry
-from proxy.engine.context import Context, ask_one, render
+from proxy.engine.context import Context
+from proxy.engine.includes import gather
 from proxy.engine.messages import Answer, Ask, Pairs, Reply
 from proxy.engine.narrow import Plan, narrow
+from proxy.engine.ordering import sort_page
 from proxy.engine.paging import PARAMETER, Cursor, Page
 from proxy.engine.projection import prettify
-from proxy.engine.reveal import load, reveal, show
+from proxy.engine.results import Part, fetch, judge, see, write_entry
+from proxy.engine.reveal import load, show
 from proxy.engine.subjects import patients_of
-from proxy.errors import BadValue, NotSupported, TooCostly, UpstreamBroken
+from proxy.engine.targets import Known, Seen, Work
+from proxy.errors import NotSupported, TooCostly, UpstreamBroken
 from proxy.fhir.interaction import Interaction
 from proxy.fhir.search import Parameter, pairs, parameter, print_query
 
 Flow = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", Reply]
-Fetch = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", Bundle]
 Filling = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", "Filled"]
+Parting = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", Part]
 Counted = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", int]
 
 _WITH_PAGE = frozenset({PARAMETER, "_format", "_pretty"})
@@ -73,10 +66,7 @@ def search(
         return _reply(context, plan, links, [], total)
     if plan.empty:
         return _reply(context, plan, links, [], 0 if plan.total else None)
-    if plan.total and not context.view.identity and place.cursor.total is None:
-        total = yield from _count(context, plan)
-        place = replace(place, cursor=replace(place.cursor, total=total))
-    filled = yield from (_pass if context.view.identity else _fill)(context, place)
+    filled = yield from (_pass if context.view.identity else _show)(context, place)
     if filled.following is not None:
         links += (("next", _next_link(context, plan, filled.following)),)
     return _reply(context, plan, links, filled.entries, filled.total if plan.total else None)
@@ -121,26 +111,11 @@ def _next_link(context: Context, plan: Plan, cursor: Cursor) -> str:
     return link
 
 
-def _fetch(context: Context, plan: Plan, url: str, form: Pairs) -> Fetch:
-    """One page of the upstream: the search itself, or the page at ``url``."""
-    if url:
-        answer = yield from ask_one(Ask(url=url))
-        if answer.error is None and answer.status != OK:
-            raise PAGE.get(answer.status, UpstreamBroken)()
-    else:
-        answer = yield from ask_one(Ask(path=f"{plan.type}/_search", form=plan.form + form))
-        if answer.error is None and answer.status in SEARCH:
-            raise BadValue("A search value is not one that this server understands.")
-        if context.view.identity and answer.error is None and answer.status in (404, 405):
-            raise NotSupported("The search uses something that this server does not support.")
-    return read_bundle(check(answer, {}, passes=context.view.identity), "searchset")
-
-
 def _pass(context: Context, place: Place) -> Filling:
     """A page of an identity view: the upstream's page, includes with it."""
     plan, cursor = place.plan, place.cursor
     form = plan.page_form(plan.count)
-    bundle = yield from _fetch(context, plan, cursor.url, form)
+    bundle = yield from fetch(context, plan, cursor.url, form)
     total = bundle.total if cursor.total is None else cursor.total
     entries = []
     for row in filter(None, map(read_row, bundle.entry)):
@@ -165,54 +140,46 @@ def _comes_along(context: Context, row: Row) -> bool:
     )
 
 
-def _fill(context: Context, place: Place) -> Filling:
-    """A page of a restricted view: visible rows, fetched until it is full or the set ends, and
-    one more row, to know whether another page follows."""
+def _show(context: Context, place: Place) -> Filling:
+    """A page of a restricted view, what comes along with it, and its total if that is shown."""
     plan, cursor = place.plan, place.cursor
-    form = plan.page_form(plan.count + 1)
-    entries: list[bytes] = []
-    url, first, asked = cursor.url, True, {cursor.url}
-    for _ in range(context.gateway.limits.asks):
-        bundle = yield from _fetch(context, plan, url, form)
+    if plan.order:
+        part = yield from sort_page(context, plan, cursor, fresh=not place.token)
+    else:
+        if plan.total and cursor.total is None:
+            cursor = replace(cursor, total=(yield from _count(context, plan)))
+        part = yield from _fill(context, plan, cursor)
+    entries = [write_entry(context, plan, row) for row in part.rows]
+    if plan.includes:
+        work = Work(context.gateway.limits.asks)
+        along = yield from gather(context, plan.includes, part.rows, work)
+        entries += [write_entry(context, plan, row, "include") for row in along]
+    return Filled(entries, part.following, part.total)
+
+
+def _fill(context: Context, plan: Plan, cursor: Cursor) -> Parting:
+    """Visible rows, fetched until the page is full or the set ends, and one more, to know whether
+    another page follows."""
+    form = plan.page_form(plan.step)
+    work = Work(context.gateway.limits.asks)
+    known: Known = {}
+    page: list[Seen] = []
+    url, start, asked = cursor.url, None, {cursor.url}
+    while True:
+        work.spend()
+        bundle = yield from fetch(context, plan, url, form)
         rows = matches(bundle)
-        for offset in range(_start(rows, cursor) if first else 0, len(rows)):
-            entry = _judge(context, plan, rows[offset])
-            if entry is None:
-                continue
-            if len(entries) == plan.count:
-                before = rows[offset - 1].key if offset else ""
-                following = Cursor(url, offset, rows[offset].key, before, cursor.total)
-                return Filled(entries, following, cursor.total)
-            entries.append(entry)
-            _note(context, rows[offset])
-        url, first = next_url(bundle, context.gateway.bases, asked), False
+        start = cursor.find([row.key for row in rows]) if start is None else 0
+        most = plan.count + 1 - len(page)
+        page += yield from judge(context, plan, rows, known, work, start, most)
+        if len(page) > plan.count:
+            last = page.pop()
+            before = rows[last.at - 1].key if last.at else ""
+            following = Cursor(url, last.at, last.row.key, before, cursor.total)
+            return Part(page, following, cursor.total)
+        url = next_url(bundle, context.gateway.bases, asked)
         if not url:
-            return Filled(entries, None, cursor.total)
-    raise TooCostly()
-
-
-def _start(rows: list[Row], cursor: Cursor) -> int:
-    """Where the page begins among the rows of the upstream's page: at the row that was next, else
-    after the one before it; if both were deleted meanwhile, where their follower moved up to."""
-    keys = [row.key for row in rows]
-    if cursor.row in keys:
-        return keys.index(cursor.row)
-    if cursor.before in keys:
-        return keys.index(cursor.before) + 1
-    return max(cursor.offset - 1, 0)
-
-
-def _judge(context: Context, plan: Plan, row: Row) -> bytes | None:
-    """The entry of a row as shown; None if the caller does not see it."""
-    if not row.type:
-        return incomplete_entry()
-    if row.type != plan.type:
-        raise UpstreamBroken()
-    shown = reveal(context, row.body)
-    if shown is None or not all(holds(shown) for holds in plan.conditions):
-        return None
-    body = render(b"", shown, plan.projection)
-    return match_entry(context.base, row.type, str(shown["id"]), body)
+            return Part(page, None, cursor.total)
 
 
 def _note(context: Context, row: Row) -> None:
@@ -224,7 +191,7 @@ def _count(context: Context, plan: Plan) -> Counted:
     """How many rows the caller sees. An identity view asks; any other walks the whole result,
     since a row may be withheld, and refuses above ``search.window``."""
     if context.view.identity:
-        bundle = yield from _fetch(context, plan, "", (("_total", "accurate"), ("_count", "0")))
+        bundle = yield from fetch(context, plan, "", (("_total", "accurate"), ("_count", "0")))
         if bundle.total is None:
             raise UpstreamBroken()
         return bundle.total
@@ -232,7 +199,7 @@ def _count(context: Context, plan: Plan) -> Counted:
     form = plan.page_form(context.view.policy.search.page_size)
     seen, total, url, asked = 0, 0, "", {""}
     while True:
-        bundle = yield from _fetch(context, plan, url, form)
+        bundle = yield from fetch(context, plan, url, form)
         rows = matches(bundle)
         seen += len(rows)
         if seen > window or len(asked) > window:
@@ -244,9 +211,8 @@ def _count(context: Context, plan: Plan) -> Counted:
 
 
 def _counts(context: Context, plan: Plan, row: Row) -> bool:
-    if row.type and row.type != plan.type:
+    if not row.type or plan.conditions:
+        return see(context, plan, row) is not None
+    if row.type != plan.type:
         raise UpstreamBroken()
-    if not row.type or not plan.conditions:
-        return not row.type or context.view.visible(load(row.body), context.caller.claims)
-    shown = reveal(context, row.body)
-    return shown is not None and all(holds(shown) for holds in plan.conditions)
+    return context.view.visible(load(row.body), context.caller.claims)

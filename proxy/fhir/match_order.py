@@ -2,21 +2,22 @@
 
 The order is HAPI's where the specification leaves it open: text without case and accents; codes by
 their system, then the code, what has none after all that have; a period without a begin before all
-others. What has no value at all comes last in either direction: the one who sorts sees to that.
+others. What has no value at all comes last in either direction.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from proxy.fhir import match_elements as elements
 from proxy.fhir.fhirpath_values import decimal
 
 # Of one parameter and direction all keys are of one kind, so that they compare.
 SortKey: TypeAlias = "str | int | Decimal | tuple[bool, str, bool, str]"
+T = TypeVar("T")
 
 _LONG_AGO = -(1 << 62)  # microseconds; before any date
 
@@ -65,3 +66,16 @@ KEYS: Mapping[str, Callable[[Any, str, bool], Iterator[SortKey]]] = {
     "reference": _plain_keys,
     "uri": _plain_keys,
 }
+
+
+def put_in_order(keyed: Iterable[tuple[SortKey | None, T]], *, down: bool) -> list[T]:
+    """Things by their keys; those with the same key, or with none, as they came."""
+    having: list[tuple[SortKey, T]] = []
+    others: list[T] = []
+    for key, item in keyed:
+        if key is None:
+            others.append(item)
+        else:
+            having.append((key, item))
+    having.sort(key=lambda pair: pair[0], reverse=down)
+    return [item for _, item in having] + others

@@ -5,17 +5,19 @@ Verdicts about elements are derived (:mod:`proxy.policy.verdicts`); these cannot
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 # Parameters about the answer and not about an element (R4, search.html#table; search-control).
 RESULT = frozenset({"_count", "_elements", "_summary", "_total", "_format", "_pretty"})
 # What clients send and no server that we know reads.
 IGNORED = frozenset({"_totalMethod"})
-# Known, and offered to identity views only: they reach beyond the elements of a row.
+# Known; they reach beyond the elements of a row, so restricted views offer none but those below.
 BROAD = {
     "_has": "Searches over what refers to a resource are not offered to your role; search the "
     "other type and use its reference.",
-    "_include": "Included resources are not offered to your role; read what is referred to.",
-    "_revinclude": "Included resources are not offered to your role; search the other type.",
-    "_sort": "Sorting is not offered to your role; rows come in the order of storage.",
+    "_include": "This include is not offered to your role; read what is referred to.",
+    "_revinclude": "This include is not offered to your role; search the other type.",
     "_filter": "_filter is not offered to your role; use search parameters.",
     "_list": "_list is not offered to your role; use search parameters.",
     "_query": "Named queries are not offered to your role; use search parameters.",
@@ -38,5 +40,11 @@ NEVER = {
     "_mdm": "_mdm is not supported.",
     "_language": "_language is not supported.",
 }
+# Those of them that a restricted view judges by their values, and how they are then answered.
+BY_VALUE: Mapping[str, Literal["sort", "include"]] = {
+    "_sort": "sort",
+    "_include": "include",
+    "_revinclude": "include",
+}
 REPEATS = frozenset({"iterate", "recurse"})
-CONTROLS = RESULT | IGNORED | BROAD.keys() | NEVER.keys()
+CONTROLS = RESULT | IGNORED | BROAD.keys() | BY_VALUE.keys() | NEVER.keys()

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from proxy.errors import Forbidden
-from proxy.fhir import registry
+from proxy.fhir import match, registry
 from proxy.fhir.search_values import parse_token
 from proxy.fhir.structure import RESOURCES
-from proxy.policy.controls import BROAD, CONTROLS, IGNORED, NEVER, REPEATS, RESULT
+from proxy.policy.controls import BROAD, BY_VALUE, CONTROLS, IGNORED, NEVER, REPEATS, RESULT
 from proxy.policy.derive import MODIFIERS, Verdict, derive
+from proxy.policy.links import Links
 from proxy.policy.reads import Read, Shown
 
 
@@ -33,11 +34,13 @@ class VerdictTable:
 
     def __init__(self, view: Shown) -> None:
         self._identity = view.identity
+        self._pseudonym = view.pseudonym
         self._rows: dict[str, dict[tuple[str, str], Verdict]] = {}
         for type_name in sorted(RESOURCES if view.identity else view.policy.access):
             if view.shows(type_name):
                 self._rows[type_name] = derive(view, type_name)
         self._offers = {t: _offer(rows) for t, rows in self._rows.items()}
+        self.links = Links(view, self._rows)
 
     def verdict(self, type_name: str, code: str, modifier: str = "", chain: str = "") -> Verdict:
         """The verdict of ``code:modifier`` or ``code:modifier.chain`` on a type."""
@@ -59,17 +62,46 @@ class VerdictTable:
         return found
 
     def sort(self, type_name: str, code: str) -> Verdict:
-        """The verdict of ``code`` as a sort key (without its ``-``)."""
-        if not self._identity:
-            return Verdict("refuse", "refused", BROAD["_sort"])
-        if code in ("_id", "_lastUpdated", "_score") or code in registry.get(type_name):
-            return Verdict("allow", "plain", "identity view")
-        return Verdict("refuse", "unknown", "A sort key is not a search parameter of this type.")
+        """The verdict of ``code`` as a sort key (without its ``-``). ``plain``: sorted upstream;
+        ``sort``: here, by what is shown."""
+        known = registry.get(type_name).get(code)
+        if self._identity:
+            if known is not None or code in ("_id", "_lastUpdated", "_score"):
+                return Verdict("allow", "plain", "identity view")
+            return Verdict("refuse", "unknown", _UNKNOWN_KEY)
+        if known is None and not (code == "_score" or "." in code or ":" in code):
+            return Verdict("refuse", "unknown", _UNKNOWN_KEY)
+        found = self._sort_here(type_name, code)
+        if found.kind == "allow":
+            return found
+        offered = ", ".join(self.sorts(type_name))
+        return replace(found, reason=found.reason + (offered and f" Sortable here: {offered}."))
 
-    def include(self, value: str) -> Verdict:
-        """The verdict of ``Source:parameter[:Target]`` as an include."""
+    def sorts(self, type_name: str) -> tuple[str, ...]:
+        """The codes that rows of a restricted view's type can be sorted by."""
+        codes = self.parameters(type_name)
+        return tuple(c for c in codes if self._sort_here(type_name, c).kind == "allow")
+
+    def _sort_here(self, type_name: str, code: str) -> Verdict:
+        known = registry.get(type_name).get(code)
+        found = self._rows.get(type_name, {}).get((code, ""))
+        if known is None or found is None:
+            return Verdict("refuse", "refused", "Rows are sorted by single parameters of their own "
+                           "type only.")  # fmt: skip
+        if found.kind == "refuse":
+            return found
+        unsorted = known.type == "reference" or not match.sorts(known, type_name)
+        here = self._pseudonym(type_name)
+        if found.kind != "allow" or unsorted or (here and code == "_lastUpdated"):
+            text = f"Sorting by {code} is not offered to your role."
+            return Verdict("refuse", "refused", text, found.reads)
+        exact = found.exact and not here and not any(r.by_system for r in found.reads)
+        return Verdict("allow", "plain" if exact else "sort", found.reason, found.reads)
+
+    def include(self, value: str, *, reverse: bool = False) -> Verdict:
+        """The verdict of ``Source:parameter[:Target]`` as _include or _revinclude."""
         if not self._identity:
-            return Verdict("refuse", "refused", BROAD["_include"])
+            return self.links.include(value, reverse=reverse)
         source, _, rest = value.partition(":")
         code, _, target = rest.partition(":")
         if value == "*" or (source in RESOURCES and code == "*"):
@@ -104,20 +136,21 @@ class VerdictTable:
             if modifier:
                 return Verdict("refuse", "unknown", f"The parameter {code} has no modifier.")
             return Verdict("allow", "result", "done on what is shown")
-        if not self._identity:
+        if not self._identity and code not in BY_VALUE:
             return Verdict("refuse", "refused", BROAD[code])
         if code == "_has":
             return self._reverse(type_name, modifier)
         allowed = REPEATS if code in ("_include", "_revinclude") else frozenset()
         if modifier and modifier not in allowed:
             return Verdict("refuse", "unknown", f"The parameter {code} has no such modifier.")
+        if not self._identity:
+            return Verdict("allow", BY_VALUE[code], "judged by its value")
         return Verdict("allow", "plain", "identity view")
 
     def _chain(self, type_name: str, code: str, modifier: str, chain: str) -> Verdict:
         """An identity view follows chains whose every step the registry knows."""
         if not self._identity:
-            text = "Chained parameters are not offered to your role; search the other type and "
-            return Verdict("refuse", "refused", text + "use its reference.")
+            return self.links.chain(type_name, code, modifier, chain, self.verdict)
         known = registry.get(type_name)[code]
         targets = (modifier,) if modifier else registry.targets(known)
         step, _, rest = chain.partition(".")
@@ -146,6 +179,7 @@ class VerdictTable:
 
 
 _UNKNOWN_PARAMETER = "A search parameter is not known for this resource type."
+_UNKNOWN_KEY = "A sort key is not a search parameter of this type."
 
 
 def _offer(rows: Mapping[tuple[str, str], Verdict]) -> str:

@@ -193,7 +193,7 @@ REFUSED = [
     (DEID, "Patient?identifier=x|y", 403),
     # R-SI-2, R-SI-3, R-SP-1 and what else is not sound in restricted views yet
     *[(role, q, 403) for role in (LDS, DEID) for q in (
-        "Patient?_has:Observation:patient:code=http://loinc.org|1", "Patient?_sort=gender",
+        "Patient?_has:Observation:patient:code=http://loinc.org|1", "Patient?_sort=_id",
         "Patient?_sort=family", "Observation?patient.family=x",
         "Observation?subject:Patient.name=x",
         "Observation?_include=Observation:subject", "Observation?_include=*",

@@ -1,0 +1,133 @@
+"""What comes along with the matches of a restricted view: _include, _revinclude, :iterate
+(R4, search.html#revinclude).
+
+Assembled here and never taken from the upstream: from references that show to resources that show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from proxy.engine.access import may
+from proxy.engine.context import Context
+from proxy.engine.messages import Answer, Ask
+from proxy.engine.targets import (
+    CHUNK,
+    Known,
+    Name,
+    Seen,
+    Work,
+    ask_rows,
+    fetch_targets,
+    name_targets,
+    see_target,
+)
+from proxy.errors import Forbidden, NotSupported, TooCostly, UpstreamBroken
+from proxy.fhir import registry
+from proxy.fhir.r4 import SearchParameter
+from proxy.fhir.search import Parameter, escape
+
+Gathering = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", list[Seen]]
+
+_ROWS = 200  # asked for at once of what refers to the matches
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """``parameter`` of ``source``, forward or ``reverse``; ``targets``: the types it may lead to.
+    ``iterate``: followed from what was included too."""
+
+    source: str
+    parameter: SearchParameter
+    targets: frozenset[str]
+    reverse: bool
+    iterate: bool
+
+
+def parse_include(context: Context, p: Parameter) -> Include:
+    """The include that is asked for. Raises what the verdict table says of it, and
+    :class:`Forbidden` where the token does not cover what would come along."""
+    reverse = p.code == "_revinclude"
+    if "," in p.value:
+        raise NotSupported("An include takes one Type:parameter; repeat the parameter for more.")
+    found = context.gateway.verdicts[context.caller.role].include(p.value, reverse=reverse)
+    if found.kind == "refuse":
+        raise found.error()
+    source, code, *_ = p.value.split(":")
+
+    def comes(type_: str) -> bool:
+        return may(context.caller, context.view, "include", type_)
+
+    targets = found.targets if reverse else tuple(filter(comes, found.targets))
+    if not targets or (reverse and not comes(source)):
+        raise Forbidden("The scopes of your token do not cover what this include leads to.")
+    known = registry.get(source)[code]
+    return Include(source, known, frozenset(targets), reverse, bool(p.modifier))
+
+
+def gather(
+    context: Context, includes: tuple[Include, ...], rows: list[Seen], work: Work
+) -> Gathering:
+    """What comes along with ``rows``, each resource once: what they refer to, in their order, then
+    what refers to them, in the upstream's. Raises :class:`TooCostly` for more than a page may
+    hold."""
+    there = {row.name for row in rows if row.shown is not None}
+    known: Known = {}
+    found: list[Seen] = []
+    sources, first = [row for row in rows if row.shown is not None], True
+    while sources:
+        wanted = [include for include in includes if first or include.iterate]
+        fresh: dict[Name, Seen] = {}
+        names = _name(context, wanted, sources)
+        yield from fetch_targets(context, names, known, work)
+        for name in names:
+            target = known[name]
+            if target is not None:
+                fresh[name] = target
+        for include in wanted:
+            if include.reverse:
+                for row in (yield from _refer(context, include, sources, work)):
+                    fresh.setdefault(row.name, row)
+        sources, first = [row for name, row in fresh.items() if name not in there], False
+        there |= fresh.keys()
+        found += sources
+        if len(found) > context.gateway.limits.included:
+            raise TooCostly("More resources would be included than a page may hold; ask for fewer "
+                            "rows with _count, or include less.")  # fmt: skip
+    return found
+
+
+def _name(context: Context, includes: list[Include], sources: list[Seen]) -> dict[Name, None]:
+    """What the sources lead to, in their order."""
+    return dict.fromkeys(
+        name
+        for source in sources
+        for include in includes
+        if not include.reverse and include.source == source.row.type
+        for name in name_targets(context, source, include.parameter)
+        if name[0] in include.targets
+    )
+
+
+def _refer(context: Context, include: Include, sources: list[Seen], work: Work) -> Gathering:
+    """The rows that show a reference to one of the sources."""
+    ends = [source for source in sources if source.row.type in include.targets]
+    limits = context.view.row_form(include.source, context.caller.claims)
+    if not ends or limits is None:
+        return []
+    asks = []
+    for at in range(0, len(ends), CHUNK):
+        value = ",".join(escape(source.row.key) for source in ends[at : at + CHUNK])
+        form = ((include.parameter.code, value), *limits, ("_count", str(_ROWS)))
+        asks.append(Ask(path=f"{include.source}/_search", form=form))
+    named = {source.name for source in ends}
+    found: list[Seen] = []
+    for rows in (yield from ask_rows(context, asks, work)):
+        for row in rows:
+            if row.type and row.type != include.source:
+                raise UpstreamBroken()
+            seen = see_target(context, row) if row.type else None
+            if seen and named.intersection(name_targets(context, seen, include.parameter)):
+                found.append(seen)
+    return found

@@ -1,0 +1,137 @@
+"""What shown rows refer to, fetched and shown: the ends of includes and chains.
+
+Everything starts from the references that the caller sees and ends with resources as the caller
+sees them, so that a link or a resource that is hidden changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+
+from proxy.engine.answers import Row, check, matches, next_url, read_bundle
+from proxy.engine.context import Context, ask_all, ask_one
+from proxy.engine.messages import Answer, Ask
+from proxy.engine.reveal import reveal
+from proxy.errors import TooCostly, UpstreamBroken
+from proxy.fhir import match
+from proxy.fhir.codec import JsonObject
+from proxy.fhir.r4 import SearchParameter
+from proxy.fhir.reference import normalise_base, parse_reference
+
+Name = tuple[str, str]  # type and id as shown
+Rows = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", list[Row]]
+Fetching = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", None]
+
+CHUNK = 100  # ids asked for at once
+
+
+@dataclass(slots=True)
+class Work:
+    """Upstream calls that one request may still cause."""
+
+    left: int
+
+    def spend(self, calls: int = 1) -> None:
+        """Raises :class:`TooCostly` when there are none left."""
+        if calls > self.left:
+            raise TooCostly("The search must look through more than is allowed at once; narrow it, "
+                            "by a code, a date or a patient, or ask for less.")  # fmt: skip
+        self.left -= calls
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A row that the caller sees, ``shown`` (None if it is malformed, so that an outcome stands in
+    its place). ``at``: its place in the upstream's page."""
+
+    row: Row
+    shown: JsonObject | None
+    at: int = 0
+
+    @property
+    def name(self) -> Name:
+        return self.row.type, "" if self.shown is None else str(self.shown["id"])
+
+
+Known = dict[Name, Seen | None]  # fetched so far; None: not there for this caller
+
+
+def name_targets(context: Context, source: Seen, parameter: SearchParameter) -> Iterable[Name]:
+    """What a reference parameter of a shown row leads to at this server, in order."""
+    if source.shown is None:
+        return
+    here = normalise_base(context.base)
+    for text in match.references(source.shown, source.row.type, parameter):
+        reference = parse_reference(text, here)
+        if reference.type and reference.base == here:
+            yield reference.type, reference.id
+
+
+def fetch_targets(context: Context, names: Iterable[Name], known: Known, work: Work) -> Fetching:
+    """Fetch what is named and not yet known, all at once, and add it to ``known``."""
+    asked: dict[str, list[str]] = {}
+    for type_, id_ in names:
+        if (type_, id_) not in known:
+            known[type_, id_] = None
+            asked.setdefault(type_, []).extend(real_ids(context, type_, id_))
+    asks = [
+        (type_, ids[at : at + CHUNK])
+        for type_, ids in asked.items()
+        for at in range(0, len(ids), CHUNK)
+    ]
+    pages = [ask_ids(type_, ids) for type_, ids in asks]
+    found = yield from ask_rows(context, pages, work)
+    for (type_, ids), rows in zip(asks, found, strict=True):
+        for row in rows:
+            if row.type and row.type != type_:
+                raise UpstreamBroken()
+            if row.id in ids:  # an upstream that ignores the ids adds nothing
+                seen = see_target(context, row)
+                if seen is not None:
+                    known[seen.name] = seen
+
+
+def ask_ids(type_: str, ids: list[str]) -> Ask:
+    """The search for the resources of these real ids."""
+    # One more than there can be, since some servers offer a next page after a full one.
+    count = str(len(ids) + 1)
+    return Ask(path=f"{type_}/_search", form=(("_id", ",".join(ids)), ("_count", count)))
+
+
+def see_target(context: Context, row: Row) -> Seen | None:
+    """The row as shown; None if the caller does not see it."""
+    shown = reveal(context, row.body)
+    return None if shown is None else Seen(row, shown)
+
+
+def real_ids(context: Context, type_: str, shown: str) -> list[str]:
+    """The id that is shown so under the current key: at most one."""
+    scope = context.scope()
+    return [r for r in context.real_ids(type_, shown) if scope.show_id(type_, r) == shown]
+
+
+def ask_rows(
+    context: Context, asks: list[Ask], work: Work
+) -> Generator[Ask | tuple[Ask, ...], Answer | tuple[Answer, ...], list[list[Row]]]:
+    """The matches of each search, all of its pages; the first pages gathered."""
+    if not asks:
+        return []
+    work.spend(len(asks))
+    found = []
+    for answer in (yield from ask_all(tuple(asks))):
+        found.append((yield from _follow(context, answer, work)))
+    return found
+
+
+def _follow(context: Context, answer: Answer, work: Work) -> Rows:
+    rows: list[Row] = []
+    asked: set[str] = set()
+    while True:
+        bundle = read_bundle(check(answer, {}, passes=False), "searchset")
+        rows += matches(bundle)
+        url = next_url(bundle, context.gateway.bases, asked)
+        if not url:
+            return rows
+        work.spend()
+        answer = yield from ask_one(Ask(url=url))
