@@ -124,21 +124,21 @@ def normalise_base(base: str) -> str:
 
 
 class Bases:
-    """Service bases that mean one server: its own URL and its aliases."""
+    """Service bases that mean one server: its own URL (``main``) and its aliases, in ``all``."""
 
-    __slots__ = ("_bases", "main")
+    __slots__ = ("all", "main")
 
     def __init__(self, main: str, aliases: Iterable[str] = ()) -> None:
         """Raises ValueError for what is not a base (:func:`normalise_base`)."""
         self.main = normalise_base(main)
-        self._bases = frozenset((self.main, *map(normalise_base, aliases)))
+        self.all = frozenset((self.main, *map(normalise_base, aliases)))
 
     def __contains__(self, base: object) -> bool:
         """Whether a normalised base (as in :attr:`Reference.base`) is one of these."""
-        return base in self._bases
+        return base in self.all
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._bases))
+        return iter(sorted(self.all))
 
     def below(self, text: str) -> Url | None:
         """What of an absolute URL lies below one of the bases; None if it lies elsewhere.
@@ -150,7 +150,7 @@ class Bases:
         if url is None:
             return None
         whole = url.origin + url.path
-        for base in sorted(self._bases, key=len, reverse=True):
+        for base in sorted(self.all, key=len, reverse=True):
             if whole == base or whole.startswith(base + "/"):
                 return Url("", whole[len(base) + 1 :], url.query, url.fragment)
         return None

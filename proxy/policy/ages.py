@@ -22,6 +22,8 @@ from proxy.policy.scope import Scope
 if TYPE_CHECKING:
     from proxy.policy.complexes import Hook
 
+# The values of an Observation that an age or a birth date can stand in.
+_VALUES = frozenset({"valueDateTime", "valueQuantity", "valueInteger", "valueString", "valueRange"})
 _BORN = frozenset({"Patient", "RelatedPerson", "Person", "Practitioner"})
 
 
@@ -79,13 +81,15 @@ class Ages:
 
     def observation(self, obj: JsonObject, out: JsonObject, scope: Scope) -> None:
         """The value of an Observation or component that states an age or a birth date."""
+        if _VALUES.isdisjoint(out):
+            return
         codings = _codings(obj.get("code"))
         if BIRTH_DATE in codings and "valueDateTime" in out:
             if is_older(obj.get("valueDateTime"), self.oldest, scope.today):
                 del out["valueDateTime"]
                 out.pop("_valueDateTime", None)
             return
-        coded = any(c in AGE_CODES for c in codings)
+        coded = not AGE_CODES.isdisjoint(codings)
         quantity, shown = obj.get("valueQuantity"), out.get("valueQuantity")
         if isinstance(quantity, dict) and isinstance(shown, dict):
             known = any(self._knows(system) for system, _ in codings)

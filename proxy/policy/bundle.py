@@ -11,8 +11,7 @@ from proxy.fhir.structure import RESOURCES
 from proxy.policy.scope import AS_STORED, Fates, Scope
 
 if TYPE_CHECKING:
-    from proxy.policy.resources import Resources
-    from proxy.policy.walk import Site
+    from proxy.policy.resources import Resources, Start
 
 _SERVED = frozenset({"searchset", "history"})
 
@@ -29,7 +28,7 @@ class Entry(NamedTuple):
     full_url: str | None  # shown
     id: str | None  # shown
     url: str  # absolute URL of the thing, made up where it has none
-    site: Site | None  # how the resource is walked; None: it is not shown
+    start: Start | None  # how the resource is walked; None: it is not shown
 
 
 class BundleWalk:
@@ -77,7 +76,7 @@ class BundleWalk:
     def _name(self, index: int, source: JsonObject, served: bool, scope: Scope) -> Entry:
         held = source.get("resource")
         resource = held if isinstance(held, dict) else None
-        site = self._resources.situation(resource, scope.claims) if resource else None
+        start = self._resources.start(resource, scope.claims) if resource else None
         type_name = str(resource.get("resourceType")) if resource else ""
         id, text = (resource or {}).get("id"), source.get("fullUrl")
         if served and text is None and isinstance(id, str):
@@ -89,24 +88,24 @@ class BundleWalk:
                 shown = scope.show_id(type_name, reference.id)
                 url = f"{scope.public}/{type_name}/{shown}"
                 main = scope.bases.main
-                return Entry(index, source, resource, identity, main, url, shown, identity, site)
+                return Entry(index, source, resource, identity, main, url, shown, identity, start)
             base = reference.base or scope.bases.main
             if not scope.pseudonym(type_name) and isinstance(text, str):
                 real = id if isinstance(id, str) else None
-                return Entry(index, source, resource, identity, base, text, real, identity, site)
+                return Entry(index, source, resource, identity, base, text, real, identity, start)
             uuid = scope.namer.show_uri(identity)
             id = uuid.rpartition(":")[2]
-            return Entry(index, source, resource, identity, base, uuid, id, identity, site)
+            return Entry(index, source, resource, identity, base, uuid, id, identity, start)
         made_up, main = f"{scope.url}#{index}", scope.bases.main
         malformed = reference is not None
         if not scope.pseudonym(type_name):
             real = id if isinstance(id, str) else None
             stored = text if isinstance(text, str) else None
-            return Entry(index, source, resource, "", main, stored, real, made_up, site)
+            return Entry(index, source, resource, "", main, stored, real, made_up, start)
         shown_url = scope.namer.show_uri(made_up)
         uuid = shown_url.rpartition(":")[2]
         full_url = shown_url if malformed else None
-        return Entry(index, source, resource, "", main, full_url, uuid, made_up, site)
+        return Entry(index, source, resource, "", main, full_url, uuid, made_up, start)
 
     def _routable(self, reference: Reference, type_name: str, scope: Scope) -> bool:
         return bool(
@@ -117,13 +116,13 @@ class BundleWalk:
         )
 
     def _fate(self, entry: Entry, scope: Scope) -> str | None:
-        if entry.site is None:
+        if entry.start is None:
             return None
         if entry.full_url is None or entry.full_url.startswith("urn:"):
             return entry.full_url
         if not entry.full_url.startswith(scope.public + "/"):
             return AS_STORED
-        return f"{entry.site.type}/{entry.id}"
+        return f"{entry.start.type}/{entry.id}"
 
     def _reveal(
         self, entries: list[Entry], scope: Scope
@@ -133,9 +132,9 @@ class BundleWalk:
         met: dict[int, set[str]] = {}
         for entry in entries:
             scope.base, scope.url, scope.met = entry.base, entry.url, set()
-            if entry.resource is None or entry.site is None:
+            if entry.resource is None or entry.start is None:
                 continue
-            resource = self._resources.at_site(entry.site, entry.resource, scope, entry.id)
+            resource = self._resources.walk(entry.start, entry.resource, scope, entry.id)
             shown[entry.position] = self._envelope(entry, resource, scope)
             met[entry.position] = scope.met
         return shown, met
@@ -162,7 +161,7 @@ class BundleWalk:
         type_name, ours = reference.type, reference.base in scope.bases
         if reference.id and ours and type_name in RESOURCES and scope.shows(type_name):
             return f"{type_name}/{scope.show_id(type_name, reference.id)}"
-        return str(text) if text in RESOURCES else str(entry.site.type if entry.site else "")
+        return str(text) if text in RESOURCES else str(entry.start.type if entry.start else "")
 
     def _lost(
         self,

@@ -155,8 +155,9 @@ def _transformed(compiler: Compiler, inner: Site, code: str, walk: Walker | None
     return show
 
 
-def reference(walk: Walker, compiler: Compiler, site: Site) -> Walker:
-    """A Reference: what is not shown is not referred to."""
+def reference(walk: Walker, names: frozenset[str], compiler: Compiler, site: Site) -> Walker:
+    """A Reference: what is not shown is not referred to. ``walk`` shows what else is in it, of
+    the ``names`` only."""
     if site.decision.mode.kind == "closed":
         return walk
     shown, withholds = compiler.shown, compiler.extensions.withholds
@@ -178,9 +179,10 @@ def reference(walk: Walker, compiler: Compiler, site: Site) -> Walker:
                 out["type"] = declared
         elif declared is not None:
             out["_type"] = masked()
-        rest = walk(obj, scope)
-        if rest is not None:
-            out.update(rest)
+        if not names.isdisjoint(obj):
+            rest = walk(obj, scope)
+            if rest is not None:
+                out.update(rest)
         return out or None
 
     return show

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from proxy.policy.walk import Compiler, Step, Walker
 
 _VALUE = "value[x]"
-_VALUES = ("value", "_value")  # how the name of a value begins
 BARE = frozenset({"id", "extension"})  # the members of an element that has no value
 
 
@@ -62,9 +61,11 @@ class Extensions:
         ``bare``: the element has no value, so its data-absent-reason stays. ``listed``: the
         element is kept, so its listed extensions show.
         """
+        if type(value) is not list:
+            return []
         shown: list[Json] = []
-        for item in value if isinstance(value, list) else ():
-            if not isinstance(item, dict):
+        for item in value:
+            if type(item) is not dict:
                 continue
             one = self._show_one(item, scope, bare, listed)
             if one is None and modifies:
@@ -77,14 +78,14 @@ class Extensions:
         self, item: JsonObject, scope: Scope, bare: bool, listed: bool
     ) -> JsonObject | None:
         url = item.get("url")
-        if not isinstance(url, str):
+        if type(url) is not str:
             return None
         if listed and url in self._rules:
             return self._open(item, scope, self._rules[url])
+        if not bare or url != DATA_ABSENT_REASON:
+            return None
         reason = item.get("valueCode")
-        if url == DATA_ABSENT_REASON and bare and isinstance(reason, str):
-            return {"url": url, "valueCode": reason}
-        return None
+        return {"url": url, "valueCode": reason} if isinstance(reason, str) else None
 
     def _open(
         self, item: JsonObject, scope: Scope, parts: tuple[str, ...] | None, cover: bool = False
@@ -107,7 +108,7 @@ class Extensions:
                 out["extension"] = inner
         if parts is None or _VALUE in parts:
             walk = self._covered if cover or parts is not None else self._kept
-            shown = walk({k: v for k, v in item.items() if k.startswith(_VALUES)}, scope)
+            shown = walk(item, scope)
             if shown is not None:
                 out.update(shown)
         return out if len(out) > 1 else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.structure import RESOURCES
@@ -13,10 +13,20 @@ from proxy.policy.rows import Rows
 from proxy.policy.scope import Contained, Scope
 
 if TYPE_CHECKING:
-    from proxy.policy.walk import Compiler, Site, Walker
+    from proxy.policy.walk import Compiler, Walker
 
-PASS = Mode("cover")  # the mode of a type shown whole: nothing inside is judged
 _LABELS = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
+
+
+class Start(NamedTuple):
+    """How a resource of a type is walked. ``walk``: None where the type is shown whole: nothing
+    inside is judged."""
+
+    type: str
+    walk: Walker | None
+
+
+_GUARDED = Start("", None)  # stands for a type that must be judged one by one
 
 
 class Resources:
@@ -26,9 +36,8 @@ class Resources:
         self._compiler = compiler
         self._tree = tree
         self.rows = Rows(compiler.policy.rows)
-        self._sites: dict[tuple[str, Nodes], Site | None] = {}
-        self._plain_sites: dict[str, Site | None] = {}
-        self._walkers: dict[tuple[str, Nodes], Walker] = {}
+        self._starts: dict[tuple[str, Nodes], Start | None] = {}
+        self._plain: dict[str, Start | None] = {}  # of types without a predicate
         policy = compiler.policy
         line = policy.datatypes.get("Meta.lastUpdated")
         self._updated = None if line is None else primitives.scalar(line.method, "instant")
@@ -46,42 +55,43 @@ class Resources:
 
     def visible(self, resource: JsonObject, claims: Mapping[str, object]) -> bool:
         """Whether the resource shows at all."""
-        return self.situation(resource, claims) is not None
+        return self.start(resource, claims) is not None
 
     def resource(
         self, resource: JsonObject, scope: Scope, shown_id: str | None, *, contained: bool = False
     ) -> JsonObject | None:
         """Any resource, anew at its own type's lines, under the id given."""
-        site = self.situation(resource, scope.claims)
-        if site is None:
+        start = self.start(resource, scope.claims)
+        if start is None:
             return None
-        return self.at_site(site, resource, scope, shown_id, contained=contained)
+        return self.walk(start, resource, scope, shown_id, contained=contained)
 
-    def at_site(
+    def walk(
         self,
-        site: Site,
+        start: Start,
         resource: JsonObject,
         scope: Scope,
         shown_id: str | None,
         *,
         contained: bool = False,
     ) -> JsonObject:
-        """The resource as its :meth:`situation` shows it."""
-        out: JsonObject = {"resourceType": site.type}
+        """The resource as its :meth:`start` shows it."""
+        out: JsonObject = {"resourceType": start.type}
         if shown_id is not None:
             out["id"] = shown_id
-        if site.decision.mode == PASS:
+        if start.walk is None:
             out.update({k: v for k, v in resource.items() if k not in ("resourceType", "id")})
             return out
+        outer = inner = scope.contained
         if not contained:
             meta = self._meta(resource.get("meta"), scope)
             if meta:
                 out["meta"] = meta
-        inner = scope.contained if contained else self._contained(resource, scope)
-        outer, scope.contained = scope.contained, inner
+            inner = self._contained(resource, scope) if "contained" in resource else None
+        scope.contained = inner
         try:
-            body = self._walker(site)(resource, scope) or {}
-            if site.type == "Bundle":
+            body = start.walk(resource, scope) or {}
+            if start.type == "Bundle":
                 self._compiler.bundles.entries(resource, body, scope)
             out.update(body)
             if inner is not None and not contained:
@@ -92,35 +102,36 @@ class Resources:
             scope.contained = outer
         return out
 
-    def _walker(self, site: Site) -> Walker:
-        key = (site.type, site.nodes)
-        if key not in self._walkers:
-            self._walkers[key] = self._compiler.walker(site)
-        return self._walkers[key]
-
-    def situation(self, resource: JsonObject, claims: Mapping[str, object]) -> Site | None:
+    def start(self, resource: JsonObject, claims: Mapping[str, object]) -> Start | None:
         """Where the walk of a resource begins; None if the resource is not shown."""
         type_name = resource.get("resourceType")
-        if type(type_name) is not str or type_name not in self._tree.children:
+        if type(type_name) is not str:
             return None
-        if type_name in self._plain_sites:
-            site = self._plain_sites[type_name]
-        else:
-            branches = tuple(self._tree.children[type_name].values())
-            nodes = self._compiler.selected(branches, resource, claims)
-            if (type_name, nodes) not in self._sites:
-                self._sites[type_name, nodes] = self._begin(type_name, nodes)
-            site = self._sites[type_name, nodes]
-            if not any(n.predicate for n in branches):
-                self._plain_sites[type_name] = site
-        if site is None:
+        start = self._plain.get(type_name, _GUARDED)
+        if start is _GUARDED:
+            start = self._find(type_name, resource, claims)
+        if start is None:
             return None
-        opaque = "modifierExtension" in resource and site.decision.mode != PASS
+        opaque = "modifierExtension" in resource and start.walk is not None
         if opaque and self._compiler.extensions.withholds(resource):
             return None
-        return site if self.rows.hold(type_name, resource, claims) else None
+        return start if self.rows.hold(type_name, resource, claims) else None
 
-    def _begin(self, type_name: str, nodes: Nodes) -> Site | None:
+    def _find(
+        self, type_name: str, resource: JsonObject, claims: Mapping[str, object]
+    ) -> Start | None:
+        branches = tuple(self._tree.children.get(type_name, {}).values())
+        nodes = self._compiler.selected(branches, resource, claims)
+        if not nodes:
+            return None
+        key = (type_name, nodes)
+        if key not in self._starts:
+            self._starts[key] = self._begin(type_name, nodes)
+        if not any(n.predicate for n in branches):
+            self._plain[type_name] = self._starts[key]
+        return self._starts[key]
+
+    def _begin(self, type_name: str, nodes: Nodes) -> Start | None:
         rules = [n.rule for n in nodes if n.rule is not None and n.guarded] or [
             n.rule for n in nodes if n.rule is not None
         ]
@@ -129,12 +140,12 @@ class Resources:
         rule = min(rules, key=lambda r: strength(r.method))
         if rule.method.name == "remove":
             return None
-        mode = PASS if rule.method.name == "pass" else Mode("keep")
+        if rule.method.name == "pass":
+            return Start(type_name, None)
         from proxy.policy.walk import Site
 
-        return Site(
-            type_name, nodes, nodes, Decision(rule.method, mode, rule.source, f"path {type_name}")
-        )
+        decision = Decision(rule.method, Mode("keep"), rule.source, f"path {type_name}")
+        return Start(type_name, self._compiler.walker(Site(type_name, nodes, nodes, decision)))
 
     def _meta(self, meta: Json, scope: Scope) -> JsonObject:
         shown: JsonObject = {}

@@ -104,7 +104,7 @@ class Scope:
 
     def identity(self, reference: Reference) -> str:
         """The absolute URL that names a thing, aliases of the upstream made its own base."""
-        if reference.type and reference.base in self.bases:
+        if reference.type and reference.base in self.bases.all:
             return f"{self.bases.main}/{reference.type}/{reference.id}"
         return reference.identity
 
@@ -144,22 +144,24 @@ class Scope:
     def _refer(self, text: str, declared: Json) -> tuple[str | None, str]:
         """How it is shown, and the identity of the entry at hand that it names, if one."""
         reference = parse_reference(text, self.base)
-        if reference.kind in ("invalid", "conditional"):
+        kind, type, bases = reference.kind, reference.type, self.bases
+        if kind == "invalid" or kind == "conditional":
             return None, ""
-        identity = self.identity(reference)
+        ours = type != "" and reference.base in bases.all
+        identity = f"{bases.main}/{type}/{reference.id}" if ours else reference.identity
         for fates in reversed(self.frames):
             if identity in fates:
                 fate = fates[identity]
                 if fate == AS_STORED:
                     return identity, identity
                 return fate, identity if fate is not None else ""
-        return self._refer_outside(reference, identity, declared), ""
+        if not ours:
+            return self._refer_elsewhere(reference, identity, declared), ""
+        if type not in RESOURCES or not self.shows(type):
+            return None, ""
+        return f"{type}/{self.show_id(type, reference.id)}", ""
 
-    def _refer_outside(self, reference: Reference, identity: str, declared: Json) -> str | None:
-        if reference.type and reference.base in self.bases:
-            if reference.type not in RESOURCES or not self.shows(reference.type):
-                return None
-            return f"{reference.type}/{self.show_id(reference.type, reference.id)}"
+    def _refer_elsewhere(self, reference: Reference, identity: str, declared: Json) -> str | None:
         if self.bases.below(identity) is not None:
             return None  # under the upstream's base, but no resource
         for type in (reference.type, declared):

@@ -7,7 +7,7 @@ allow are masked, elements that R4 does not know are dropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from proxy.fhir.codec import Json, JsonObject
@@ -128,6 +128,8 @@ class Compiler:
                 steps.pop(name, None)
         steps.pop("id", None)
         steps.pop("_id", None)
+        if site.type == "Extension":  # its url and what stands inside it: policy.extensions
+            steps = {k: s for k, s in steps.items() if k.startswith(("value", "_value"))}
         if site.type == "Bundle":
             for name in ("entry", "total", "signature", "_total"):
                 steps.pop(name, None)
@@ -142,7 +144,8 @@ class Compiler:
         for element, stem in DEPENDENT.get(site.type, ()):
             hooks.append(complexes.dependent(element, stem))
         if site.type == "Reference":
-            return complexes.reference(self._loop(site, steps, [], hooks, False), self, site)
+            walk = self._loop(site, steps, [], hooks, False)
+            return complexes.reference(walk, frozenset(steps), self, site)
         walk = self._loop(site, steps, restore, hooks, opened)
         if site.type == "Coding" and site.decision.mode.kind == "keep":
             return complexes.coding(walk, self, site)
@@ -217,7 +220,9 @@ class Compiler:
         hooks: list[complexes.Hook],
         opened: bool,
     ) -> Walker:
-        get = steps.get
+        # What R4 knows and the rules hide stands there too, so that hardly any key is missing.
+        known: dict[str, Step | type | None] = dict.fromkeys(_names(site.type))
+        known.update(steps)
         withholds = self.extensions.withholds
         bears = "modifierExtension" in properties(site.type)
         text = str
@@ -227,15 +232,17 @@ class Compiler:
                 return None
             out: JsonObject = {}
             for key, value in obj.items():
-                step = get(key)
-                if step is None:
+                try:
+                    step = known[key]
+                except KeyError:
                     continue
-                if step is not text:
+                if step is text:  # a kept string, by far the most frequent
+                    if type(value) is text:
+                        out[key] = value
+                    elif value is not None:
+                        primitives.mask_malformed(key, value, out)
+                elif step is not None:
                     step(obj, key, value, scope, out)
-                elif type(value) is text:  # a kept string, by far the most frequent
-                    out[key] = value
-                elif value is not None:
-                    primitives.mask_malformed(key, value, out)
             for hook in hooks:
                 hook(obj, out, scope)
             if opened and not out:
@@ -246,3 +253,10 @@ class Compiler:
             return out or None
 
         return walk
+
+
+def _names(type_name: str) -> Iterator[str]:
+    """Every name that a member of an object of the type has in JSON."""
+    yield from ("resourceType", "id")
+    for name in properties(type_name):
+        yield from (name, "_" + name)
