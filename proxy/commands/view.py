@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -177,6 +178,8 @@ def _resources(stream: BinaryIO, name: str) -> Iterator[tuple[int, JsonObject, b
     first, number = b"", 0
     for first in stream:
         number += 1
+        if number == 1:
+            first = first.removeprefix(BOM_UTF8)
         if first.strip():
             break
     if not first.strip():

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from proxy.demo.store import Store
 from proxy.fhir.codec import JsonObject
-from tests.security.product import Answer, Product
-from tests.security.serving import FORM, Upstream, bundle, is_refusal, post, resources
+from tests.security.product import Answer, Product, upstream_port
+from tests.security.serving import (
+    FORM,
+    Upstream,
+    bundle,
+    common,
+    is_refusal,
+    post,
+    resources,
+)
 
 BATCH = 100  # requests that one batch may hold
 
@@ -93,3 +104,27 @@ async def found(running: Product, role: str, target: str) -> list[str]:
 def hold(upstream: Upstream, *stored: JsonObject) -> None:
     """Let the upstream hold exactly these resources from now on."""
     upstream.store.__dict__.update(Store(stored).__dict__)
+
+
+@asynccontextmanager
+async def forgetting(*stored: dict[str, Any]) -> AsyncIterator[None]:
+    """An upstream that drops every condition and answers each search with all that it holds, its
+    self link saying nothing of it."""
+    base = common()[0].upstream.url
+
+    async def answer(request: web.Request) -> web.Response:
+        entries = [
+            {
+                "fullUrl": f"{base}/{each['resourceType']}/{each['id']}",
+                "resource": each,
+                "search": {"mode": "match"},
+            }
+            for each in stored
+        ]
+        body = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
+        return web.json_response(body, content_type="application/fhir+json")
+
+    application = web.Application()
+    application.router.add_route("*", "/{rest:.*}", answer)
+    async with TestServer(application, host="127.0.0.1", port=upstream_port()):
+        yield

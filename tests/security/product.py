@@ -27,8 +27,10 @@ from tests.conftest import REPOSITORY, free_port
 
 INV, LDS, DEID = ROLES = ("investigator", "researcher-limited", "researcher-deidentified")
 RESTRICTED = (LDS, DEID)
-PUB = "public"
-SERVED = (*ROLES, PUB)
+EPI, PUB = "epidemiologist", "public"
+SERVED = (*ROLES, EPI, PUB)
+# What the epidemiologist's token says: Zika, in Michigan.
+CLAIMS = 'claims = { conditions = ["3928002"], jurisdictions = ["MI"] }\n'
 PROJECT = "study-7"
 PUBLIC = "https://ecr.example.org/fhir"
 MARKER = "Everywoman7777"
@@ -117,6 +119,7 @@ def _built() -> tuple[Settings, Parts]:
     tokens = "".join(
         f'[[auth.token]]\nsha256 = "{sha256(token(role).encode()).hexdigest()}"\n'
         f'subject = "{role}-client"\nrole = "{role}"\nproject = "{PROJECT}"\n'
+        + (CLAIMS if role == EPI else "")
         for role in SERVED
     )
     text = (

@@ -17,9 +17,11 @@ from proxy.demo.capability import capability
 from proxy.fhir import registry
 from proxy.fhir.codec import decode, encode
 from tests.security.product import (
+    EPI,
     INV,
     LDS,
     NEVER,
+    PUB,
     PUBLIC,
     RESTRICTED,
     ROLES,
@@ -377,7 +379,6 @@ REFUSED_ROUND_ERSD = (
     "/Library?_has:PlanDefinition:definition:status=active",
     "/Library?depends-on.title=x",
     "/PlanDefinition?composed-of:Patient.family=x",
-    "/Library?_sort=title",
     "/Library?_list=x",
     "/Library?_contained=true",
     "/ValueSet?_filter=status eq active".replace(" ", "%20"),
@@ -394,7 +395,7 @@ REFUSED_ROUND_ERSD = (
 )
 
 
-@pytest.mark.parametrize("role", RESTRICTED)
+@pytest.mark.parametrize("role", [*RESTRICTED, EPI, PUB])
 async def test_r_op_7_specifications_are_unchanged(role: str, tmp_path: Path) -> None:
     """R-OP-7: PlanDefinition, Library, ValueSet and CodeSystem are read and searched as they are,
     under their own ids; includes, chains, reverse chains, operations and other types are refused
@@ -422,21 +423,24 @@ async def test_r_op_7_specifications_are_unchanged(role: str, tmp_path: Path) ->
         assert upstream.calls() == []
 
 
-async def test_r_op_7_the_public_role_is_not_offered(tmp_path: Path) -> None:
-    """R-OP-7: a token of a role that no policy serves, as `public` is yet, opens nothing, the
-    specifications included."""
-    nobody = caller("public", "public", subject="anyone", project="")
+async def test_r_op_7_nobody_is_not_the_public(tmp_path: Path) -> None:
+    """R-OP-7: a token of a role that no policy serves opens nothing, the specifications included;
+    the public role's statement lists the specifications alone."""
+    nobody = caller("visitor", "visitor", subject="anyone", project="")
     async with (
         holding(*ersd.resources(), PATIENT) as upstream,
         product(tmp_path, **settings_with(nobody)) as running,
     ):
         for target in ("/PlanDefinition", "/Library?status=active", "/Patient", "/ValueSet/x"):
-            answer = await running.get("public", target)
+            answer = await running.get("visitor", target)
             assert (answer.status, answer.code) == (403, "forbidden")
         assert upstream.calls() == []
-        described = await running.get("public", "/metadata")
+        described = await running.get("visitor", "/metadata")
         assert described.status in (200, 403)
         assert "resource" not in described.json.get("rest", [{}])[0]
+        (rest,) = (await running.get(PUB, "/metadata")).json["rest"]
+        kinds = ["CodeSystem", "Library", "PlanDefinition", "ValueSet"]
+        assert sorted(each["type"] for each in rest["resource"]) == kinds
 
 
 def test_every_role_is_tested() -> None:

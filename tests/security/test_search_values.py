@@ -3,17 +3,12 @@ caller may not know, other rows, and how a question is written."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
-from tests.security.asking import check_refused, every_way, found, hold
+from tests.security.asking import check_refused, every_way, forgetting, found, hold
 from tests.security.product import (
     DEID,
     INV,
@@ -23,10 +18,9 @@ from tests.security.product import (
     PUBLIC,
     RESTRICTED,
     product,
-    upstream_port,
 )
 from tests.security.searched import REAL, WORLD, condition, filled, patient
-from tests.security.serving import common, holding, is_refusal, resources
+from tests.security.serving import holding, is_refusal, resources
 
 
 @pytest.mark.parametrize("role", RESTRICTED)
@@ -231,30 +225,6 @@ async def test_r_si_11_an_upstream_that_drops_the_restriction(
         zip_code = "48104" if role == LDS else "481"
         ids = await found(running, role, target.format(zip=zip_code, shown=shown))
         assert ids == [shown]
-
-
-@asynccontextmanager
-async def forgetting(*stored: dict[str, Any]) -> AsyncIterator[None]:
-    """An upstream that drops every condition and answers each search with all that it holds, its
-    self link saying nothing of it."""
-    base = common()[0].upstream.url
-
-    async def answer(request: web.Request) -> web.Response:
-        entries = [
-            {
-                "fullUrl": f"{base}/{each['resourceType']}/{each['id']}",
-                "resource": each,
-                "search": {"mode": "match"},
-            }
-            for each in stored
-        ]
-        body = {"resourceType": "Bundle", "type": "searchset", "entry": entries}
-        return web.json_response(body, content_type="application/fhir+json")
-
-    application = web.Application()
-    application.router.add_route("*", "/{rest:.*}", answer)
-    async with TestServer(application, host="127.0.0.1", port=upstream_port()):
-        yield
 
 
 @pytest.mark.parametrize("role", RESTRICTED)
