@@ -16,8 +16,6 @@ IGNORED = frozenset({"_totalMethod"})
 BROAD = {
     "_has": "Searches over what refers to a resource are not offered to your role; search the "
     "other type and use its reference.",
-    "_include": "This include is not offered to your role; read what is referred to.",
-    "_revinclude": "This include is not offered to your role; search the other type.",
     "_filter": "_filter is not offered to your role; use search parameters.",
     "_list": "_list is not offered to your role; use search parameters.",
     "_query": "Named queries are not offered to your role; use search parameters.",

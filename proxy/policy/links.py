@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from proxy.fhir import match, registry
 from proxy.fhir.r4 import SearchParameter
 from proxy.fhir.structure import RESOURCES
-from proxy.policy.controls import BROAD, CONTROLS
+from proxy.policy.controls import CONTROLS
 from proxy.policy.derive import Verdict
 from proxy.policy.reads import Shown
 
@@ -42,8 +42,8 @@ class Links:
         source, _, rest = value.partition(":")
         code, _, target = rest.partition(":")
         if value == "*" or (source in RESOURCES and code == "*"):
-            return _refuse("Wildcards are not offered to your role; name the reference, "
-                           "Type:parameter." + self._offer(self._includes))  # fmt: skip
+            return _refuse("Wildcards are not offered to your role; name each reference, "
+                           "_include=Type:parameter." + self._offer(self._includes))  # fmt: skip
         known = registry.get(source).get(code) if source in RESOURCES else None
         if known is None or known.type != "reference":
             return Verdict("refuse", "unknown", _NOT_A_PATH)
@@ -52,8 +52,8 @@ class Links:
         step = self._rows.get(source, {}).get((code, ""))
         ends = self._includes.get((source, code))
         if step is None or ends is None:
-            return _refuse(BROAD["_revinclude" if reverse else "_include"]
-                           + self._offer(self._includes))  # fmt: skip
+            return _refuse(f"{source}:{code} does not come along for your role; search {source} "
+                           "for itself." + self._offer(self._includes))  # fmt: skip
         if step.kind == "refuse":
             return step
         ends &= {target} if target else ends

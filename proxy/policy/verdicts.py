@@ -75,7 +75,8 @@ class VerdictTable:
         if found.kind == "allow":
             return found
         offered = ", ".join(self.sorts(type_name))
-        return replace(found, reason=found.reason + (offered and f" Sortable here: {offered}."))
+        text = f"Rows are not put in order by this for your role. {found.reason}"
+        return replace(found, reason=text + (offered and f" Sortable here: {offered}."))
 
     def sorts(self, type_name: str) -> tuple[str, ...]:
         """The codes that rows of a restricted view's type can be sorted by."""
@@ -93,7 +94,7 @@ class VerdictTable:
         unsorted = known.type == "reference" or not match.sorts(known, type_name)
         here = self._pseudonym(type_name)
         if found.kind != "allow" or unsorted or (here and code == "_lastUpdated"):
-            text = f"Sorting by {code} is not offered to your role."
+            text = f"The parameter {code} is not one that is compared exactly as it shows."
             return Verdict("refuse", "refused", text, found.reads)
         exact = found.exact and not here and not any(r.by_system for r in found.reads)
         return Verdict("allow", "plain" if exact else "sort", found.reason, found.reads)
