@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ PROJECT = "study-7"
 INV, LDS, DEID = "investigator", "researcher-limited", "researcher-deidentified"
 ROLES = (INV, LDS, DEID)
 RESTRICTED = (LDS, DEID)
+Claims = Mapping[str, Mapping[str, object]]  # by role
 RING = KeyRing.new(
     hashlib.sha256(b"service of the tests").digest(),
     hashlib.sha256(b"master of the tests").digest(),
@@ -92,7 +94,8 @@ class Response:
 
 @dataclass
 class Rig:
-    """A running product. ``diary``: what the upstream was asked and answered, since cleared."""
+    """A running product. ``diary``: what the upstream was asked and answered, since cleared;
+    ``claims``: what the tokens claim, by role."""
 
     base: URL
     upstream: str
@@ -100,6 +103,7 @@ class Rig:
     tokens: Mapping[str, str]
     audit: Path
     diary: list[Seen] = field(default_factory=list)
+    claims: Claims = field(default_factory=dict)
     namers: Namers = field(default_factory=lambda: Namers(RING))
 
     def namer(self, role: str) -> Namer:
@@ -146,12 +150,15 @@ class Rig:
         )
 
 
-def configuration(upstream: str, tokens: Mapping[str, str], policies: Path, extra: str) -> str:
+def configuration(
+    upstream: str, tokens: Mapping[str, str], claims: Claims, policies: Path, extra: str
+) -> str:
     roles = "".join(f'{role} = "{role}"\n' for role in tokens)
     entries = "".join(
         "[[auth.token]]\n"
         f'sha256 = "{hashlib.sha256(token.encode()).hexdigest()}"\n'
         f'subject = "{role}-client"\nrole = "{role}"\nproject = "{PROJECT}"\n'
+        f"claims = {{ {_inline(claims.get(role, {}))} }}\n"
         for role, token in tokens.items()
     )
     return (
@@ -161,32 +168,48 @@ def configuration(upstream: str, tokens: Mapping[str, str], policies: Path, extr
     )
 
 
+def _inline(claims: Mapping[str, object]) -> str:
+    """The inside of a TOML table; JSON's texts and arrays are TOML's, too."""
+    return ", ".join(f"{name} = {json.dumps(value)}" for name, value in claims.items())
+
+
 @asynccontextmanager
 async def running(
-    upstream: web.Application,
+    upstream: web.Application | str,
     folder: Path,
     *,
     roles: Iterable[str] = ROLES,
     policies: Path = POLICIES,
     extra: str = "",
+    claims: Claims | None = None,
 ) -> AsyncIterator[Rig]:
-    """The product in front of an upstream application, for the time of the block."""
+    """The product in front of an upstream application, or of the server at a URL (which keeps no
+    diary), for the time of the block. ``claims``: what the tokens claim."""
     diary: list[Seen] = []
-    upstream.middlewares.append(_keep(diary))
+    if isinstance(upstream, web.Application):
+        upstream.middlewares.append(_keep(diary))
     tokens = {role: f"{role}-{secrets.token_hex(12)}" for role in roles}
     keys = folder / "keys.json"
     keys.touch(0o600)
     keys.write_bytes(RING.write())
-    async with TestServer(upstream) as behind:
-        url = str(behind.make_url("/fhir"))
-        text = configuration(url, tokens, policies, extra)
+    async with _behind(upstream) as url:
+        text = configuration(url, tokens, claims or {}, policies, extra)
         settings = read_settings(text, {}, file="rig", base=folder)
         async with (
             TestServer(create_app(settings)) as front,
             aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
         ):
             base = front.make_url("/fhir")
-            yield Rig(base, url, session, tokens, folder / "audit.ndjson", diary)
+            yield Rig(base, url, session, tokens, folder / "audit.ndjson", diary, claims or {})
+
+
+@asynccontextmanager
+async def _behind(upstream: web.Application | str) -> AsyncIterator[str]:
+    if isinstance(upstream, str):
+        yield upstream
+        return
+    async with TestServer(upstream) as server:
+        yield str(server.make_url("/fhir"))
 
 
 def embedded(resources: Iterable[JsonObject]) -> web.Application:
