@@ -218,6 +218,32 @@ async def test_includes(upstream: Upstream) -> None:
         assert found["total"] == 1
 
 
+async def test_everything_about_a_patient(upstream: Upstream) -> None:
+    """$everything gives the patient, what refers to it and what that refers to, in pages; ``_type``
+    narrows it, dates do not."""
+    (case,) = cases(1, 11)
+    base = await upstream([dict(r) for r in case.resources])
+    patient = next(str(r["id"]) for r in case.resources if r["resourceType"] == "Patient")
+    url = f"{base}/Patient/{patient}/$everything"
+    found: list[str] = []
+    following = f"{url}?_count=9&start=2050-01-01&_since=2050-01-01T00:00:00Z"
+    while following:
+        status, page, _ = await get(following)
+        assert (status, page["type"]) == (200, "searchset")
+        found += [f"{e['resource']['resourceType']}/{e['resource']['id']}" for e in page["entry"]]
+        following = next((x["url"] for x in page["link"] if x["relation"] == "next"), "")
+    kinds = {name.split("/")[0] for name in found}
+    assert found[0] == f"Patient/{patient}"
+    assert {"Composition", "Observation", "Encounter", "Organization", "Practitioner"} <= kinds
+    assert len(set(found)) == len(found)
+    _, page, _ = await get(f"{url}?_type=Condition,Goal&_count=100")
+    kinds = {e["resource"]["resourceType"] for e in page["entry"]}
+    assert kinds >= {"Patient", "Condition", "Goal"}
+    assert "Observation" not in kinds
+    assert (await get(f"{base}/Patient/es-nobody/$everything"))[0] == 404
+    assert (await get(f"{url}?_type=Foo"))[0] == 404
+
+
 async def test_batch(upstream: Upstream) -> None:
     """Each entry is answered by itself; a failure carries its outcome."""
     base = await upstream(people()[:3])

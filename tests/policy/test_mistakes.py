@@ -55,6 +55,10 @@ PLANTS = (
           what="can never fire: Substance", mend='write "Substance" = "keep"'),
     plant("history", "access", 'Substance = ["history"]', what="identity views only",
           mend="take history out"),
+    plant("an operation of another type", "access", 'Substance = ["$document"]',
+          what="Substance has no operation $document", mend="write it for Composition"),
+    plant("unknown operation", "access", 'Substance = ["$expunge"]', what="no interaction $expunge",
+          mend="write one of history, include, read"),
     plant("ids of no type", "ids", 'Patiant = "real"', what="Patiant is not", mend="write Patient"),
     plant("ids as nothing", "ids", 'Patient = "pseudonim"', what="not shown as pseudonim",
           mend='write "pseudonym"'),
@@ -325,6 +329,21 @@ def test_mistake_is_named(policy: str, row: Plant, tmp_path: Path) -> None:
     assert row.mend in found[0].mend
     if policy != IDENTITY and row.name != "not TOML":
         assert {(m.file, m.line) for m in mistakes} == {(str(file), line)}
+
+
+@pytest.mark.parametrize("policy", ["researcher-limited", "researcher-deidentified"])
+def test_everything_is_for_identity_views(policy: str, tmp_path: Path) -> None:
+    """$everything in another view does not load: what the upstream collects cannot be judged."""
+    shutil.copytree(POLICIES, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / f"{policy}.toml"
+    lines = file.read_text().splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("Patient "))
+    lines[at] = 'Patient = ["read", "search", "$everything"]'
+    file.write_text("\n".join(lines))
+    (mistake,) = read_policies([file]).mistakes
+    assert (mistake.file, mistake.line) == (str(file), at + 1)
+    assert "identity views only" in mistake.what
+    assert "$document for Composition" in mistake.mend
 
 
 @pytest.mark.parametrize("policy", [p for p in SHIPPED if p != IDENTITY])
