@@ -87,7 +87,9 @@ class Asker:
         return str(one["resourceType"]), str(one["id"])
 
     def _path(self, rig: Rig, key: Key) -> str:
-        return f"{key[0]}/{rig.id(self.role, *key)}"
+        """As the role would have it; of what is hidden, too."""
+        real = not self.view.pseudonym(key[0])
+        return "/".join(key) if real else f"{key[0]}/{rig.id(self.role, *key)}"
 
     def _tail(self) -> str:
         rng = self.rng
@@ -184,12 +186,14 @@ class Asker:
         table = self.criteria.table
         for source in table.types():
             for code, known in registry.get(source).items():
-                if known.type != "reference" or table.include(f"{source}:{code}").kind == "refuse":
-                    continue
-                for target in registry.targets(known):
-                    if target in table.types():
-                        yield source, f"{source}:{code}", target
-                        yield source, f"{source}:{code}:{target}", target
+                for target in registry.targets(known) if known.type == "reference" else ():
+                    for value in (f"{source}:{code}", f"{source}:{code}:{target}"):
+                        if target in table.types() and self._offers(value, name):
+                            yield source, value, target
+
+    def _offers(self, value: str, name: str) -> bool:
+        found = self.criteria.table.include(value, reverse=name == "_revinclude")
+        return found.kind != "refuse"
 
     def _chain(self) -> Request | None:
         if not self._chains:

@@ -100,7 +100,7 @@ class Changes:
         if not edits:
             return None
         half = len(edits) // 2
-        first, second = _apply(resource, edits[:half]), _apply(resource, edits[half:])
+        first, second = apply(resource, edits[:half]), apply(resource, edits[half:])
         return (first, second) if encode(first) != encode(second) else None
 
     def _look(self, resource: JsonObject) -> bytes:
@@ -111,14 +111,14 @@ class Changes:
         """Those edits that show nothing, each half by itself and all together."""
         if not edits:
             return []
-        if self._look(_apply(resource, edits)) == expected:
+        if self._look(apply(resource, edits)) == expected:
             return list(edits)
         if len(edits) == 1:
             return []
         half = len(edits) // 2
         kept = self._keep(resource, expected, edits[:half])
         more = self._keep(resource, expected, edits[half:])
-        if kept and more and self._look(_apply(resource, [*kept, *more])) == expected:
+        if kept and more and self._look(apply(resource, [*kept, *more])) == expected:
             return [*kept, *more]
         return kept or more
 
@@ -163,7 +163,7 @@ def _other_target(value: str, rng: random.Random) -> str:
     return f"{head}{slash}other-{rng.randint(1, 90_000)}"
 
 
-def _apply(resource: JsonObject, edits: Sequence[Edit]) -> JsonObject:
+def apply(resource: JsonObject, edits: Sequence[Edit]) -> JsonObject:
     """A copy with other values; what no edit reaches is shared with the original."""
     made: dict[str, Any] = dict(resource)
     fresh: dict[Place, Any] = {(): made}

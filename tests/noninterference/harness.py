@@ -180,6 +180,7 @@ def show(view: View, rig: Rig, role: str, resource: JsonObject) -> JsonObject | 
         today=TODAY,
         shows=view.shows,
         pseudonym=view.pseudonym,
+        claims=rig.claims.get(role, {}),
     )
     return view.reveal(resource, scope)
 

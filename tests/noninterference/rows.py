@@ -11,7 +11,7 @@ from typing import Any
 from proxy.demo.markers import leaves
 from proxy.fhir.codec import JsonObject
 from proxy.fhir.fhirpath import is_a
-from tests.noninterference.changes import Show
+from tests.noninterference.changes import Show, apply
 from tests.noninterference.worlds import UNLISTED, Key, key_of
 
 WITHHELD, OUTSIDE, MANY, HIDDEN_TYPE = (
@@ -21,6 +21,7 @@ DELETED, HIDDEN_ID, LINKED = "deleted row", "id of a hidden row", "row referred 
 KINDS = (WITHHELD, OUTSIDE, MANY, HIDDEN_TYPE, DELETED, LINKED)
 # Types that no policy of ours shows.
 _NEVER_SHOWN = ("Media", "Basic", "Flag")
+_LABELS = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 _WORDS = ("OH", "Toledo", "43604", "final", "0000000")
 
 Rows = tuple[tuple[JsonObject, ...], tuple[JsonObject, ...], tuple[Key, ...], frozenset[Key]]
@@ -58,22 +59,26 @@ class HiddenRows:
         copied: Any = copy.deepcopy(resource)
         copied["id"] = f"unseen-{self.rng.randint(1, 10**9)}"
         if kind == OUTSIDE or (kind == MANY and self.ruled and self.rng.random() < 0.5):
-            places = [x for x in leaves(copied) if isinstance(x.value, str) and x.type != "id"]
-            self.rng.shuffle(places)
-            for leaf in places:
-                at = copied
-                for key in leaf.place[:-1]:
-                    at = at[key]
-                before, at[leaf.place[-1]] = at[leaf.place[-1]], self.rng.choice(_WORDS)
-                if self.show(copied) is None:
-                    return dict(copied)
-                at[leaf.place[-1]] = before
-            if kind == OUTSIDE:
-                return None
+            found = next((c for c in self._spoilt(copied) if self.show(c) is None), None)
+            if found is not None or kind == OUTSIDE:
+                return found
         if self.stored and not is_a(str(copied["resourceType"]), "DomainResource"):
             return None  # R4 has no modifierExtension there, and a server drops it
         copied["modifierExtension"] = [{"url": UNLISTED, "valueBoolean": True}]
         return dict(copied) if self.show(copied) is None else None
+
+    def _spoilt(self, resource: JsonObject) -> Iterator[JsonObject]:
+        """Forms of a resource that some row rule may not let through: with a label, without a
+        member, with another value."""
+        rng = self.rng
+        label: JsonObject = {"system": _LABELS, "code": "R"}
+        ways: list[JsonObject] = [{**resource, "meta": {"security": [label]}}]
+        ways += [{k: v for k, v in resource.items() if k != name} for name in list(resource)[2:]]
+        for leaf in leaves(resource):
+            if isinstance(leaf.value, str) and leaf.place != ("id",):
+                ways.append(apply(resource, [(leaf.place, rng.choice(_WORDS))]))
+        rng.shuffle(ways)
+        yield from ways
 
     def _hidden(
         self, kind: str, resources: Sequence[JsonObject], most: int

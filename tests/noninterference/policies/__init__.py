@@ -1,0 +1,36 @@
+"""The roles that are swept: those shipped that hide something of persons, and trials, whose
+policies use what the shipped ones do not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from proxy.demo.story import draw
+from tests.noninterference.grow import SEED
+from tests.rig import DEID, LDS, POLICIES, Claims
+
+EPI = "epidemiologist"
+TRIALS = ("trial-counted", "trial-linked", "trial-months", "trial-real-ids")
+SHIPPED = (LDS, DEID, EPI)
+_STORIES = draw(0, SEED), draw(1, SEED)
+# Of the three generated cases the first two are in some caller's scope, the third is in none.
+_LIVED_IN = sorted({story.place[2] for story in _STORIES})
+CLAIMS: Claims = {
+    EPI: {
+        "jurisdictions": _LIVED_IN,
+        "conditions": sorted(
+            {code for s in _STORIES for code in (s.disease.code, s.disease.test[0])}
+        ),
+    },
+    "trial-counted": {"jurisdictions": _LIVED_IN[:1]},
+}
+
+
+def gather_policies(folder: Path) -> Path:
+    """A folder with the shipped policies and the trials beside each other."""
+    folder.mkdir()
+    for held in (POLICIES, Path(__file__).parent):
+        for file in held.glob("*.toml"):
+            shutil.copy(file, folder)
+    return folder
