@@ -150,7 +150,9 @@ class ShownDay(Ranged):
 
     def span(self, value: str) -> Span | None:
         asked = parse_date(value)
-        return widened(_borders(asked.prefix, *days(asked.interval)))
+        span = _borders(asked.prefix, *days(asked.interval))
+        # What lies after or before the days asked for does so by a day at least.
+        return span if asked.prefix in ("gt", "lt") else widened(span)
 
 
 def read_number(value: str) -> NumberValue:
