@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 
+from proxy.demo.server import Request, Server
+from proxy.demo.store import Store as Versions
 from proxy.engine.flow import exchange
 from proxy.engine.gateway import Gateway, Limits
 from proxy.engine.messages import Answer, Ask, Call, Reply
@@ -202,6 +205,47 @@ class Store:
         following = offset + count
         link = f"{UPSTREAM}?_getpages=abc&_getpagesoffset={following}&_count={count}"
         return searchset(self.rows[offset:following], link if following < len(self.rows) else "")
+
+
+class Chart:
+    """An upstream over resources of any type, as the embedded server answers for them. ``log``:
+    what was asked. References to it are relative."""
+
+    def __init__(self, resources: Iterable[dict[str, Any]]) -> None:
+        self.store = Versions(resources)
+        self.log: list[Ask] = []
+        self._server = Server(self.store, UPSTREAM)
+
+    def serve(self, ask: Ask) -> Answer:
+        self.log.append(ask)
+        if ask.url:
+            response = self._server.answer(Request("GET", "/?" + ask.url.partition("?")[2]))
+        else:
+            headers = {"content-type": "application/x-www-form-urlencoded"}
+            body = urlencode(ask.form or ()).encode()
+            response = self._server.answer(Request("POST", f"/{ask.path}", headers, body))
+        return Answer(response.status, response.headers, response.body)
+
+    def pages(self, who: Caller | str, target: str, at: Gateway | None = None) -> list[Reply]:
+        """All pages of a search, along the next links."""
+        replies = []
+        while target:
+            reply, _ = drive(make_call(who, target), self.serve, at)
+            assert reply.status == 200, reply.body
+            replies.append(reply)
+            link = link_of(reply, "next")
+            target = below(link) if link else ""
+        return replies
+
+
+def entries_of(*replies: Reply) -> list[tuple[str, str]]:
+    """``Type/id`` and mode of every entry."""
+    found = [entry for reply in replies for entry in body_of(reply).get("entry", [])]
+    return [
+        ("{resourceType}/{id}".format(**entry["resource"]), entry["search"]["mode"])
+        if "id" in entry["resource"] else ("", entry["search"]["mode"])
+        for entry in found
+    ]
 
 
 def link_of(reply: Reply, relation: str) -> str:
