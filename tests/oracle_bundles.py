@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tests import oracle_facts as facts
 from tests.oracle_elements import Elements
 from tests.oracle_facts import Json, as_list
+from tests.oracle_rows import exists
 from tests.oracle_rules import Step, extend
 from tests.oracle_scope import (
     BundleScope,
@@ -36,10 +37,13 @@ class Bundles(Elements):
         raise NotImplementedError
 
     def shows_resource(self, resource: Json, context: Context) -> bool:
-        """Whether the resource's type rule shows it and no modifierExtension withholds it."""
+        """Whether the resource's type rule shows it, no modifierExtension withholds it, and its
+        type's rows have it."""
         if not facts.is_resource(resource):
             return False
         kind = resource["resourceType"]
+        if not exists(self.policy, resource, context):
+            return False
         method = self.effective((Step(kind, kind, kind, resource),), context, True)
         return method.name == "pass" or (
             method.name == "keep" and not self.withheld(kind, resource, nowhere(context))

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from proxy.demo.names import DISEASES, PLACES
 from proxy.ecr.titles import DOCUMENT_TITLES
 from proxy.fhir.codec import Fragment, decode
 from proxy.fhir.reference import Bases
@@ -32,8 +33,20 @@ ALIASES = ("https://ehr.example.org/fhir",)
 PUBLIC = "http://proxy.example/fhir"
 TODAY = date(2026, 7, 1)
 RESTRICTED = ("researcher-limited", "researcher-deidentified")
+EPI = "epidemiologist"
 
 TABLES = Tables(zip3_table(), states(), countries(), AGE_CODES, YEARS_PER_UNIT, DOCUMENT_TITLES)
+
+
+# Claims under which the generated cases and the published examples are a caller's own.
+CLAIMS: dict[str, object] = {
+    "conditions": sorted(
+        {code for d in DISEASES for code in (d.code, d.icd10, d.test[0], d.organism[0])}
+    ),
+    "jurisdictions": sorted({state for _, _, state, _ in PLACES} | {"CO", "TX", "UT", "WI"}),
+    "clinicians": ["Ottilie", "Seven"],
+    "telecoms": ["phone"],
+}
 
 
 @cache
@@ -69,7 +82,7 @@ class Case:
     """One policy, compiled and slow, over the same names, day and claims."""
 
     name: str
-    claims: Mapping[str, object] = field(default_factory=dict)
+    claims: Mapping[str, object] = field(default_factory=lambda: CLAIMS)
     today: date = TODAY
 
     def scope(self) -> Scope:

@@ -204,7 +204,7 @@ def describe(
         "",
         "Tokens, one for each role (a role is named as its policy)",
         *(f"  {role.policy.name:{NAME_WIDTH}} {role.token}" for role in roles),
-        *(f"  {role.policy.name} sees {about} alone, by its token" for role in roles if role.claims),
+        *(f"  {r.policy.name} sees {about} alone, by its token" for r in roles if r.claims),
         *lines_to_try(options, roles, case),
         "",
         "Press Ctrl-C to stop.",

@@ -12,7 +12,9 @@ from functools import cache
 import pytest
 
 from tests.footprints import FILES, Found, footprint, write
-from tests.views import RESTRICTED, find_policy, find_view
+from tests.views import EPI, RESTRICTED, find_policy, find_view
+
+POLICIES = (*RESTRICTED, EPI)
 
 
 @cache
@@ -20,7 +22,7 @@ def found(policy: str) -> Found:
     return footprint(policy)
 
 
-@pytest.mark.parametrize("policy", RESTRICTED)
+@pytest.mark.parametrize("policy", POLICIES)
 def test_footprint_is_the_reviewed_one(policy: str) -> None:
     """A marker at any leaf comes out, changes the output or does nothing, as reviewed.
 
@@ -34,20 +36,22 @@ def test_footprint_is_the_reviewed_one(policy: str) -> None:
     assert text == file.read_text()
 
 
-@pytest.mark.parametrize("policy", RESTRICTED)
+@pytest.mark.parametrize("policy", POLICIES)
 def test_explain_agrees_with_footprint(policy: str) -> None:
-    """A lens that keeps lets the marker out; one that hides does not, predicates aside; one that
-    transforms changes the output without it."""
+    """A lens that keeps lets the marker out, unless a row rule hides what bears it; one that hides
+    does not, predicates aside; one that transforms changes the output without it."""
     view = find_view(policy)
     wrong = []
     for path, kinds in found(policy).items():
         if not is_plain(path) or path.startswith("Bundle.") or view.passes(path.split(".")[0]):
             continue
-        kind = view.lens(path).kind
-        if path.endswith(".reference") or path.endswith(".id"):
+        type_, kind = path.split(".")[0], view.lens(path).kind
+        if path.endswith(".reference"):
             agrees = kinds <= {"changed", "hidden"}
+        elif path.endswith(".id"):  # in a document it is that of the full URL
+            agrees = "shown" not in kinds or not view.pseudonym(type_)
         elif kind == "keep":
-            agrees = "shown" in kinds or data_decides(path)
+            agrees = "shown" in kinds or data_decides(path) or view.limits(type_)
         elif kind == "hidden":
             agrees = "shown" not in kinds or widened(policy, path)
         else:

@@ -16,6 +16,7 @@ from proxy.demo.generator import cases
 from proxy.fhir.codec import decode, encode
 from tests.mangling import mangle, seeds
 from tests.views import (
+    EPI,
     RESTRICTED,
     UPSTREAM,
     Case,
@@ -25,8 +26,7 @@ from tests.views import (
     find_view,
 )
 
-TEST_POLICIES = ("predicates", "members", "narrow")
-CLAIMS = {"telecoms": ["phone"]}
+POLICIES = (*RESTRICTED, EPI, "predicates", "members", "narrow", "rows")
 FUZZED = settings(
     max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
@@ -34,12 +34,12 @@ FUZZED = settings(
 
 def disagreements(policy: str, resource: Any) -> list[str]:
     """Where walk and oracle differ over the resource, as ``path: walk | oracle``."""
-    case = Case(policy, CLAIMS)
+    case = Case(policy)
     walked = case.reveal(copy.deepcopy(resource))
     return list(differences(comparable(walked), comparable(case.reveal_slowly(resource))))
 
 
-@pytest.mark.parametrize("policy", RESTRICTED + TEST_POLICIES)
+@pytest.mark.parametrize("policy", POLICIES)
 def test_walk_equals_oracle_over_examples(policy: str, shared: Path) -> None:
     """Every published example shows the same, number text and array order included."""
     found = {
@@ -50,7 +50,7 @@ def test_walk_equals_oracle_over_examples(policy: str, shared: Path) -> None:
     assert found == {}
 
 
-@pytest.mark.parametrize("policy", RESTRICTED + TEST_POLICIES)
+@pytest.mark.parametrize("policy", POLICIES)
 def test_walk_equals_oracle_over_generated_cases(policy: str) -> None:
     """The generator's documents and resources, which hold every R4 datatype, show the same."""
     found = {
@@ -61,7 +61,7 @@ def test_walk_equals_oracle_over_generated_cases(policy: str) -> None:
     assert found == {}
 
 
-@pytest.mark.parametrize("policy", RESTRICTED + TEST_POLICIES)
+@pytest.mark.parametrize("policy", POLICIES)
 @FUZZED
 @given(st.data())
 def test_walk_equals_oracle_over_mangled_resources(policy: str, data: st.DataObject) -> None:
@@ -81,7 +81,7 @@ def test_revealing_leaves_the_source_untouched(policy: str) -> None:
         assert encode(resource) == before
 
 
-@pytest.mark.parametrize("policy", RESTRICTED + TEST_POLICIES)
+@pytest.mark.parametrize("policy", POLICIES)
 def test_two_reveals_are_equal(policy: str) -> None:
     """The same resource shows the same, whatever was revealed before it."""
     resources = generated()

@@ -28,6 +28,13 @@ OH = patient(address=[{"state": "OH"}])
 NONE = patient()
 STATES = "address-state:exact={jurisdictions}"
 
+NO_LIMITS: tuple[dict[str, object], ...] = (
+    {}, {"jurisdictions": []}, {"jurisdictions": ""}, {"jurisdictions": None},
+    {"jurisdictions": True}, {"jurisdictions": {"MI": 1}}, {"jurisdictions": ["MI", True]},
+    {"jurisdictions": ["MI", ""]}, {"jurisdictions": ["MI", None]}, {"jurisdictions": [["MI"]]},
+    {"jurisdictions": ["MI", "-"]}, {"other": ["MI"]},
+)  # fmt: skip
+
 # search, where, claims, what exists, what does not, what is sent upstream (None: nothing exists).
 TABLE: list[tuple[str, str, dict[str, object], list[Any], list[Any], Any]] = [
     ("active=true", "", {}, [patient(active=True)], [patient(active=False), NONE],
@@ -38,15 +45,7 @@ TABLE: list[tuple[str, str, dict[str, object], list[Any], list[Any], Any]] = [
     (STATES, "", {"jurisdictions": ["OH", "MI", "OH"]}, [MI, TWO, OH], [NONE],
      (("address-state:exact", "OH,MI"),)),
     # A claim that is missing, empty, or of a type that is not understood: nothing.
-    *(
-        (STATES, "", claims, [], [MI, TWO, OH, NONE], None)
-        for claims in (
-            {}, {"jurisdictions": []}, {"jurisdictions": ""}, {"jurisdictions": None},
-            {"jurisdictions": True}, {"jurisdictions": {"MI": 1}}, {"jurisdictions": ["MI", True]},
-            {"jurisdictions": ["MI", ""]}, {"jurisdictions": ["MI", None]},
-            {"jurisdictions": [["MI"]]}, {"jurisdictions": ["MI", "-"]}, {"other": ["MI"]},
-        )
-    ),
+    *((STATES, "", claims, [], [MI, TWO, OH, NONE], None) for claims in NO_LIMITS),
     ("address-state:exact=OH,{jurisdictions}", "", {"jurisdictions": ["MI"]}, [MI, OH], [NONE],
      (("address-state:exact", "OH,MI"),)),
     ("address-state:exact=OH,{jurisdictions}", "", {}, [], [MI, OH], None),
