@@ -81,8 +81,10 @@ def decode_identifier(question: Question, value: str) -> list[Named]:
     namer = context.gateway.namers.of(context.caller.project, context.view.name)
     canonical = namer.real_document_identifier(token.system, token.code)
     if canonical is not None:
-        asked = tuple(escape(spelling) for spelling in document_spellings(canonical))
-        return [Named(asked, _token(namer.show_document_identifier(canonical)))]
+        asked = tuple(map(escape, document_spellings(canonical)))
+        # One prefix goes again, whatever the canonical value begins with.
+        shown = namer.show_document_identifier(f"urn:uuid:{canonical}")
+        return [Named(asked, _token(shown))]
     real = namer.real_identifier(token.system, token.code)
     if real is None:
         return []

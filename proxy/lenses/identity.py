@@ -32,7 +32,7 @@ DOCUMENT_SYSTEM: Final = "urn:ecr-proxy:pseudonym:document"
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
-_URN = re.compile(r"urn:(?:uuid|oid):", re.IGNORECASE)
+_URNS = ("urn:uuid:", "URN:UUID:", "urn:oid:", "URN:OID:")
 _SOURCE = re.compile(r"([:|])")  # after the length of an identifier's value
 _SHORT: Final = 40  # the longest id whose AES-SIV form has at most 64 characters
 _CACHED: Final = 8192  # ids remembered per direction
@@ -136,17 +136,18 @@ class Namer:
 
 def canonical_document(value: str) -> str:
     """The canonical value of a document identifier: without ``urn:uuid:`` or ``urn:oid:``, in
-    lower case. All spellings of one document meet in it."""
-    return _URN.sub("", value.strip(), count=1).lower()
+    lower case. All spellings that a search can ask for meet in it; a value in mixed case, of which
+    there are too many to ask for, keeps its case, and so has a name of its own."""
+    bare = next((value[len(p) :] for p in _URNS if value.startswith(p)), value)
+    lower = bare.lower()
+    return lower if bare in (lower, lower.upper()) else bare
 
 
 def document_spellings(canonical: str) -> tuple[str, ...]:
-    """The spellings under which a store may hold a document identifier, for an OR search.
-
-    Mixed case of what is neither a UUID nor an OID is not among them.
-    """
-    forms = dict.fromkeys((canonical, canonical.upper()))
-    return tuple(prefix + form for prefix in ("", "urn:uuid:", "urn:oid:") for form in forms)
+    """Every spelling that has this canonical value, and perhaps others, for an OR search."""
+    lower = canonical == canonical.lower()
+    forms = dict.fromkeys((canonical, canonical.upper() if lower else canonical))
+    return tuple(prefix + form for prefix in ("", *_URNS) for form in forms)
 
 
 class Namers:

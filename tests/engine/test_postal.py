@@ -62,7 +62,7 @@ def test_judged() -> None:
     """R-SI-11: a row matches by the digits that show, in any of its addresses; ZIP+4 counts by its
     first digits, what is no ZIP code by nothing."""
     rows = [place("p1", "48104"), place("p2", "48201"), place("p3", "48201", "48105-1234"),
-            place("p4", "036 01"), place("p5", "03601"), place("p6", "481 Way"), place("p7")]  # fmt: skip
+            place("p4", "036 01"), place("p5", "03601"), place("p6", "481 Way"), place("p7")]
     hidden = ",".join(hidden_zip3())
     for value, sent, found in [("481", "481", ["p1", "p3"]), ("000", hidden, ["p5"])]:
         ask = Ask(

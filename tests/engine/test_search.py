@@ -232,8 +232,9 @@ REFUSED = [
     (LDS, "Patient?address-city=_", 400), (INV, "Patient?name=_", 400),
     *[(role, f"Patient?{q}", 400) for role in (LDS, DEID) for q in (
         "_sort=nonsense", "_sort=gender&_sort=active", "_include=Nonsense:subject",
-        "_include=Observation:code", "_include=Observation", "_revinclude:nonsense=Observation:subject",
-        "_include=Observation:subject,Observation:patient", "_include=Observation:subject:Nonsense",
+        "_include=Observation:code", "_include=Observation",
+        "_revinclude:nonsense=Observation:subject", "_include=Observation:subject:Nonsense",
+        "_include=Observation:subject,Observation:patient",
         "_sort=", "_sort=,", "_sort=--gender",
     )],
     (INV, "Patient?_sort=nonsense", 400), (INV, "Patient?_include=Patient:nonsense", 400),
@@ -350,7 +351,8 @@ def test_document_identifier() -> None:
     uuid = "0C3151BD-1CBF-4D64-B04D-CD9187A4C6E0"
     system, value = namer(DEID).show_document_identifier(f"urn:uuid:{uuid}")
     low, up = uuid.lower(), uuid
-    spellings = ",".join(p + u for p in ("", "urn:uuid:", "urn:oid:") for u in (low, up))
+    prefixes = ("", "urn:uuid:", "URN:UUID:", "urn:oid:", "URN:OID:")
+    spellings = ",".join(p + u for p in prefixes for u in (low, up))
     stored = {"resourceType": "Bundle", "id": "b1", "type": "document",
               "identifier": {"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{low}"}}
     other = {**stored, "id": "b2", "identifier": {"system": "x", "value": "y"}}

@@ -247,10 +247,16 @@ def test_identifiers_hide_their_length() -> None:
 DOCUMENTS = [
     ("2be4b4e4-6df1-4cb2-a947-c70fa0eda34d", "2BE4B4E4-6DF1-4CB2-A947-C70FA0EDA34D",
      "urn:uuid:2be4b4e4-6df1-4cb2-a947-c70fa0eda34d",
-     "URN:UUID:2BE4B4E4-6df1-4cb2-a947-c70fa0eda34d"),
+     "URN:UUID:2BE4B4E4-6DF1-4CB2-A947-C70FA0EDA34D",
+     "URN:UUID:2be4b4e4-6df1-4cb2-a947-c70fa0eda34d"),
     ("1.2.840.114350.1.13.212.2.7.8", "urn:oid:1.2.840.114350.1.13.212.2.7.8"),
     ("urn:uuid:2.16.840.1.113883.19.5.99999.20", "2.16.840.1.113883.19.5.99999.20"),
-    ("IHEEX-33159", "iheex-33159", " IHEEX-33159 "),
+    ("IHEEX-33159", "iheex-33159", "urn:oid:IHEEX-33159"),
+    # In mixed case: a name of its own, which is found by it.
+    ("urn:uuid:2BE4B4E4-6df1-4cb2-a947-c70fa0eda34d", "2BE4B4E4-6df1-4cb2-a947-c70fa0eda34d"),
+    ("Report 17", "urn:uuid:Report 17"),
+    (" x ", "URN:OID: x ", " X "),
+    ("urn:uuid:urn:uuid:x", "URN:OID:urn:uuid:x"),
     ("urn:uuid:db734647-fc99-424c-a864-7e3cda82e89xw", "db734647-fc99-424c-a864-7e3cda82e89xw"),
 ]  # fmt: skip
 
@@ -258,14 +264,29 @@ DOCUMENTS = [
 @pytest.mark.parametrize("spellings", DOCUMENTS, ids=[d[0] for d in DOCUMENTS])
 def test_documents_have_one_pseudonym_in_every_spelling(spellings: tuple[str, ...]) -> None:
     """R-ID-6: a document's identifier has one pseudonym, with or without its urn prefix and in
-    either case, and it decodes to the canonical value, whose spellings a search asks for."""
-    shown = {NAMER.show_document_identifier(spelling) for spelling in spellings}
+    lower or upper case, and it decodes to the canonical value; a search asks for every spelling
+    that has it."""
+    shown = shown_by(spellings)
     assert len(shown) == 1
     canonical = NAMER.real_document_identifier(*shown.pop())
     assert canonical == canonical_document(spellings[0])
-    for spelling in spellings[:2]:
-        assert spelling in document_spellings(canonical)
-    assert len(document_spellings(canonical)) == len(set(document_spellings(canonical)))
+    found = document_spellings(canonical)
+    assert set(spellings) <= set(found)
+    assert len(found) == len(set(found))
+
+
+def shown_by(spellings: tuple[str, ...]) -> set[tuple[str, str]]:
+    return {NAMER.show_document_identifier(spelling) for spelling in spellings}
+
+
+@given(st.text("aB1ß\u0130urn:id :", max_size=12), st.sampled_from(["", "urn:uuid:", "URN:OID:"]))
+def test_whatever_has_a_pseudonym_is_found_by_it(bare: str, prefix: str) -> None:
+    """R-ID-6: among the spellings asked for stands every one that is shown as the pseudonym."""
+    value = prefix + bare
+    canonical = NAMER.real_document_identifier(*NAMER.show_document_identifier(value))
+    assert canonical is not None
+    assert value in document_spellings(canonical)
+    assert canonical_document(f"urn:uuid:{canonical}") == canonical
 
 
 @given(st.text(max_size=700))
