@@ -236,8 +236,8 @@ def quantity_codes(policy: Policy) -> list[Hook]:
         system = obj.get("system")
         listed = type(system) is str and (prefixes is None or system.startswith(prefixes))
         if not listed:
-            out.pop("code", None)
-            out.pop("system", None)
+            for name in ("code", "_code", "system"):
+                out.pop(name, None)
 
     return [hook]
 
