@@ -19,7 +19,14 @@ from fhirpathpy.models import models
 
 from proxy.fhir import fhirpath_values as values
 from proxy.fhir.fhirpath_functions import FUNCTIONS, Run
-from proxy.fhir.fhirpath_syntax import THIS, Expression, FhirPathError, Node, parse
+from proxy.fhir.fhirpath_syntax import (
+    THIS,
+    Expression,
+    FhirPathError,
+    Node,
+    is_comparison,
+    parse,
+)
 from proxy.fhir.fhirpath_values import Item, Items
 from proxy.fhir.r4 import TYPES
 from proxy.fhir.structure import RESOURCES, properties
@@ -308,15 +315,23 @@ _ORDER: dict[str, Callable[[int], bool]] = {
 }
 
 
+_DECIDED = {"and": False, "or": True}  # by one operand, whatever the other is
+
+
 def _operator(node: Node, this: Static) -> Compiled:
     if node.name in _LOGIC:
         logic, truth = _LOGIC[node.name], values.truth
         first, second = (_compile(c, this)[0] for c in node.children)
-        return (
-            lambda focus, claims: _boxed(
-                logic(truth(first(focus, claims)), truth(second(focus, claims)))
-            )
-        ), None
+        # Where the first operand decides, a second that cannot fail need not be evaluated.
+        decided = _DECIDED.get(node.name) if is_comparison(node.children[1]) else None
+
+        def combine(focus: Items, claims: Claims) -> Items:
+            known = truth(first(focus, claims))
+            if known is not None and known is decided:
+                return [known]
+            return _boxed(logic(known, truth(second(focus, claims))))
+
+        return combine, None
     (left, left_types), (right, right_types) = (_native(c, this) for c in node.children)
     dates = all(c.kind != "literal" for c in node.children)
     if node.name in ("=", "!="):

@@ -93,6 +93,22 @@ class Node:
 THIS = Node("this")
 
 
+def is_comparison(node: Node) -> bool:
+    """Whether an operand only compares members with literals, ``and`` and ``or`` between: its
+    value is a boolean or empty, and its evaluation cannot fail."""
+    if node.kind != "operator":
+        return False
+    if node.name in ("and", "or"):
+        return all(map(is_comparison, node.children))
+    return node.name in ("=", "!=") and all(map(_is_path, node.children))
+
+
+def _is_path(node: Node) -> bool:
+    if node.kind in ("member", "literal"):
+        return all(map(_is_path, node.children))
+    return node.kind == "this"
+
+
 @dataclass(frozen=True, slots=True)
 class Expression:
     """A whole expression that was read to its end. ``text`` as given."""

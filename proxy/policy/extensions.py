@@ -85,7 +85,7 @@ class Extensions:
         if not bare or url != DATA_ABSENT_REASON:
             return None
         reason = item.get("valueCode")
-        return {"url": url, "valueCode": reason} if isinstance(reason, str) else None
+        return {"url": url, "valueCode": reason} if type(reason) is str else None
 
     def _open(
         self, item: JsonObject, scope: Scope, parts: tuple[str, ...] | None, cover: bool = False
@@ -97,11 +97,10 @@ class Extensions:
         out: JsonObject = {"url": item["url"]}
         nested = item.get("extension")
         if isinstance(nested, list):
-            bare = not any(k.lstrip("_").startswith("value") for k in item)
             inner: list[Json] = []
             for part in nested:
                 if isinstance(part, dict):
-                    one = self._open_part(part, scope, parts, bare=bare)
+                    one = self._open_part(part, scope, parts, item)
                     if one is not None:
                         inner.append(one)
             if inner:
@@ -114,12 +113,13 @@ class Extensions:
         return out if len(out) > 1 else None
 
     def _open_part(
-        self, part: JsonObject, scope: Scope, parts: tuple[str, ...] | None, *, bare: bool
+        self, part: JsonObject, scope: Scope, parts: tuple[str, ...] | None, whole: JsonObject
     ) -> JsonObject | None:
         url = part.get("url")
         if not isinstance(url, str):
             return None
         if ":" in url:
+            bare = not any(k.lstrip("_").startswith("value") for k in whole)
             return self._show_one(part, scope, bare, listed=True)
         if parts is None:
             return self._open(part, scope, None)

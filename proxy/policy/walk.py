@@ -243,6 +243,15 @@ class Compiler:
                         primitives.mask_malformed(key, value, out)
                 elif step is not None:
                     step(obj, key, value, scope, out)
+            return out or None
+
+        if not (hooks or restore):
+            return walk
+
+        def walk_and_mend(obj: JsonObject, scope: Scope) -> JsonObject | None:
+            if "modifierExtension" in obj and withholds(obj, bears=bears):
+                return None
+            out = walk(obj, scope) or {}
             for hook in hooks:
                 hook(obj, out, scope)
             if opened and not out:
@@ -252,7 +261,7 @@ class Compiler:
                     put_back(obj, out, scope)
             return out or None
 
-        return walk
+        return walk_and_mend
 
 
 def _names(type_name: str) -> Iterator[str]:
