@@ -61,8 +61,8 @@ async def test_r_hv_1_history_is_refused(role: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("role", RESTRICTED)
 async def test_r_hv_2_versions_are_refused(role: str, tmp_path: Path) -> None:
-    """R-HV-2: row-limited roles are not offered yet; every restricted role there is reads no
-    version at all, whichever it is."""
+    """R-HV-2: a view with pseudonyms shows no version at all, whichever it is (of row-limited
+    roles with real ids: test_rows)."""
     async with holding(patient()) as upstream, product(tmp_path) as running:
         upstream.store.write(patient(active=False))
         upstream.store.delete("Patient", REAL)
