@@ -14,6 +14,7 @@ import click
 
 from proxy.commands.policies import find_policy
 from proxy.fhir.codec import CodecError, JsonObject, decode, encode
+from proxy.fhir.layout import indent
 from proxy.fhir.reference import Bases
 from proxy.lenses.identity import Namer
 from proxy.lenses.keys import SECRET_BYTES, KeyFileError, KeyRing
@@ -160,13 +161,13 @@ def _run(offline: _Offline, stream: BinaryIO, name: str, pretty: bool) -> int:
     for line, resource, raw in _resources(stream, name):
         try:
             shown = offline.show(resource)
-            text = raw if offline.view.identity else encode(shown, indent=pretty)
+            text = raw if offline.view.identity else encode(shown)
         except (CodecError, ValueError, RecursionError):
             raise click.ClickException(f"{name}:{line}: the resource cannot be shown") from None
         if shown is None:
             hidden += 1
             continue
-        sys.stdout.buffer.write(text + b"\n")
+        sys.stdout.buffer.write((indent(text) if pretty else text) + b"\n")
     sys.stdout.buffer.flush()
     if hidden:
         click.echo(f"view: {hidden} not shown by this policy", err=True)

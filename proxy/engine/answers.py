@@ -23,6 +23,7 @@ from proxy.errors import (
 )
 from proxy.fhir.codec import MAX_DEPTH, depth
 from proxy.fhir.reference import Bases, is_id
+from proxy.fhir.surrogates import has_lone, hide, mend, restore
 
 OK = 200
 
@@ -158,7 +159,7 @@ def read_resource(
 
 def read_bundle(body: bytes, type_: str) -> Bundle:
     """A Bundle of the type (``searchset``, ``history``). Raises :class:`UpstreamBroken`."""
-    bundle = _decode(_bundles, body)
+    bundle = _decode_bundle(body)
     if bundle.resourceType != "Bundle" or bundle.type != type_:
         raise UpstreamBroken()
     return bundle
@@ -171,8 +172,8 @@ def read_row(entry: Entry) -> Row | None:
         return None
     mode = "match" if entry.search is None or not entry.search.mode else entry.search.mode
     try:
-        found = _resources.decode(body)
-    except (msgspec.MsgspecError, RecursionError):
+        found = _decode(_resources, body)
+    except UpstreamBroken:
         return Row(body, "", "", mode)
     if found.id is None or not is_id(found.id):
         return Row(body, "", "", mode)
@@ -209,4 +210,21 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        raise UpstreamBroken() from None
+        if not has_lone(body):
+            raise UpstreamBroken() from None
+    return _decode(decoder, mend(body))
+
+
+def _decode_bundle(body: bytes) -> Bundle:
+    """One resource with a lone surrogate does not take the others with it; its bytes stay."""
+    try:
+        return _bundles.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        if not has_lone(body):
+            raise UpstreamBroken() from None
+    text, hidden = hide(body)
+    bundle = _decode(_bundles, text)
+    for entry in bundle.entry:
+        for name in ("resource", "request", "response"):
+            setattr(entry, name, msgspec.Raw(restore(bytes(getattr(entry, name)), hidden)))
+    return bundle

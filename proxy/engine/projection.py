@@ -12,7 +12,8 @@ from functools import cache
 
 from proxy.engine.messages import Pairs
 from proxy.errors import BadValue, NotAcceptable
-from proxy.fhir.codec import Json, JsonObject, decode, encode
+from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.layout import indent
 from proxy.fhir.r4_summary import SUMMARY
 from proxy.fhir.structure import RESOURCES, properties
 
@@ -133,8 +134,8 @@ def negotiate(accept: str, pairs: Pairs) -> None:
 
 
 def prettify(body: bytes) -> bytes:
-    """``body`` indented; numbers keep their text."""
-    return encode(decode(body), indent=True)
+    """``body`` indented; every token of it stays as it is."""
+    return indent(body)
 
 
 def _summarise(value: JsonObject, path: str) -> JsonObject:

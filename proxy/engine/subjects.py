@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from proxy.fhir.reference import Bases, parse_reference
+from proxy.fhir.surrogates import has_lone, mend
 
 _NONE = msgspec.Raw()
 # Elements that name the patient, over R4's types (compartmentdefinition-patient.html).
@@ -43,7 +44,7 @@ def patients_of(body: bytes, bases: Bases) -> list[str]:
     try:
         clue = _clues.decode(body)
     except _FAILURES:
-        return []
+        return patients_of(mend(body), bases) if has_lone(body) else []
     if clue.resourceType == "Bundle":
         return _in_bundle(bytes(clue.entry), bases)
     if clue.resourceType == "Patient":

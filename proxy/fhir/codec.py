@@ -16,10 +16,11 @@ import msgspec
 import orjson
 
 from proxy.errors import BadStructure, BodyTooLarge
+from proxy.fhir.surrogates import Unpaired, has_lone, mark
 
 
 class Fragment:
-    """A JSON number by its text. Equal to another of the same text."""
+    """A JSON number (or what else orjson cannot write) by its text. Equal to one of that text."""
 
     __slots__ = ("contents",)
 
@@ -77,7 +78,8 @@ def depth(body: bytes, most: int = MAX_DEPTH) -> int:
 def decode(body: bytes) -> Json:
     """Decode what the upstream sent. A duplicate key's last value counts.
 
-    Raises :class:`CodecError` for what is not JSON, not UTF-8, or deeper than ``MAX_DEPTH``.
+    A string with a lone surrogate is an :class:`Unpaired`. Raises :class:`CodecError` for what is
+    not JSON, not UTF-8, or deeper than ``MAX_DEPTH``.
     """
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and depth(body) > MAX_DEPTH:
         raise CodecError("JSON nested too deeply")
@@ -88,9 +90,10 @@ def decode(body: bytes) -> Json:
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             pass
     try:
-        return cast(Json, json.loads(body.decode("utf-8"), **_EXACT))
+        value = json.loads(body.decode("utf-8"), **_EXACT)
     except (ValueError, RecursionError) as error:
         raise CodecError("not JSON") from error
+    return cast(Json, mark(value) if has_lone(body) else value)
 
 
 def decode_strict(body: bytes, *, limit: int = 10_000_000) -> Json:
@@ -116,34 +119,32 @@ def decode_strict(body: bytes, *, limit: int = 10_000_000) -> Json:
         raise BadStructure("The JSON has a duplicate key.") from None
     except (ValueError, RecursionError):
         raise BadStructure("The content is not well-formed JSON.") from None
-    if "\\u" in text:
-        try:
-            encode(value)
-        except CodecError:
-            raise BadStructure("The JSON has a lone surrogate.") from None
+    if has_lone(body):
+        raise BadStructure("The JSON has a lone surrogate.")
     return cast(Json, value)
 
 
-def encode(value: object, *, indent: bool = False) -> bytes:
-    """JSON text of ``value``, compact or indented. Raises :class:`CodecError` if it cannot be
-    written."""
-    option = orjson.OPT_INDENT_2 if indent else None
+def encode(value: object) -> bytes:
+    """JSON text of ``value``, compact. Raises :class:`CodecError` if it cannot be written."""
     try:
-        return orjson.dumps(value, default=_write_number, option=option)
+        return orjson.dumps(value, default=_write_number)
     except (TypeError, ValueError, RecursionError):
         pass
-    # The fast decoder reads integers of any size; orjson writes those past 64 bits by their text.
+    # The fast decoder reads integers of any size, and there are strings that are no Unicode;
+    # orjson writes these by their text.
     try:
-        return orjson.dumps(_name_big(value), default=_write_number, option=option)
+        return orjson.dumps(_spell(value), default=_write_number)
     except (TypeError, ValueError, RecursionError) as error:
         raise CodecError("cannot be written as JSON") from error
 
 
-def _name_big(value: object) -> object:
+def _spell(value: object) -> object:
     if isinstance(value, dict):
-        return {key: _name_big(item) for key, item in value.items()}
+        return {key: _spell(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_name_big(item) for item in value]
+        return [_spell(item) for item in value]
+    if isinstance(value, Unpaired):
+        return Fragment(json.dumps(value))
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         return Fragment(str(value))
     return value

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable
 
-import orjson
+from proxy.fhir.surrogates import is_text
 
 # A token of JSON as far as nesting and strings go; what lies between (numbers, words, blanks,
 # commas) cannot hold any of these characters. A string followed by a colon is a key.
@@ -36,7 +36,7 @@ def rebase_references(body: bytes, rebase: Callable[[str], str | None]) -> bytes
     for start, end in _reference_spans(body):
         new = rebase(_text(body[start:end]))
         if new is not None:
-            parts += (body[done:start], orjson.dumps(new))
+            parts += (body[done:start], json.dumps(new, ensure_ascii=not is_text(new)).encode())
             done = end
     return body if not parts else b"".join(parts) + body[done:]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import permutations
 from typing import Any
 
@@ -74,12 +74,12 @@ def asked(type_: str, *ids: str) -> Ask:
     return Ask(path=f"{type_}/_search", form=form)
 
 
-def call(role: str, query: str = "", real: str = "c", **headers: str) -> Call:
-    target = f"/Composition/{shown_id(role, 'Composition', real)}/$document{query}"
-    return make_call(role, target, **headers)
+def call(role: str, query: str = "", **options: Any) -> Call:
+    target = f"/Composition/{shown_id(role, 'Composition', 'c')}/$document{query}"
+    return make_call(role, target, **options)
 
 
-def upstream(*held: Mapping[str, Any], most: int = 100) -> Any:
+def upstream(*held: Mapping[str, Any], most: int = 100) -> Callable[[Ask], Answer]:
     """A server that holds resources; ``most``: rows on its pages."""
     by_key = {f"{r['resourceType']}/{r['id']}": r for r in held}
 
@@ -144,7 +144,7 @@ def test_entries_are_as_in_a_read(role: str) -> None:
 
 def test_identity_view_is_exact() -> None:
     """The investigator's entries keep every byte: numbers, blanks, order, unknown elements."""
-    body = b'{ "resourceType" : "Patient", "id":"p", "x": 1.10e2, "y" : "\\u00e9" }'
+    body = rb'{ "resourceType" : "Patient", "id":"p", "x": 1.10e2, "y" : "\u00e9\ud800" }'
     serve = upstream(*HELD)
 
     def exact(ask: Ask) -> Answer:

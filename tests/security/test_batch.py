@@ -230,7 +230,7 @@ WRITES: tuple[Any, ...] = (
     {"request": {"method": "TRACE", "url": "Patient/1"}},
     {"request": {"method": "GET", "url": "Patient?family=x&nonsense=2"}},
     {"request": {"method": "GET", "url": "Nonsense/1"}},
-    {"request": {"method": "GET", "url": "Patient/1/$everything"}},
+    {"request": {"method": "GET", "url": "Patient/1/$lastn"}},
 )
 
 

@@ -125,7 +125,7 @@ async def test_r_sp_2_a_document_tells_nothing_hidden(role: str, tmp_path: Path)
         {**case, "title": "other"},
     ]
     visible = [patient, author, shown, case]
-    worlds = [
+    worlds: list[list[JsonObject]] = [
         [*visible, *hidden],
         [*changed, *hidden],
         [*visible, *hidden, observation("o9", **WITHHELD), {**hidden[3], "id": "g2"}],
