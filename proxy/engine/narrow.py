@@ -28,7 +28,7 @@ from proxy.policy.verdicts import Verdict
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 _TOTALS = frozenset({"none", "estimate", "accurate"})
 _OTHERWISE = frozenset({"chain", "include", "sort"})  # ways of what is no condition on an element
-_LEAST = 100  # rows of an upstream page where some of them may not be shown
+_LEAST, _SIFTED = 50, 100  # rows of an upstream page, at least; where many may fall away
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Plan:
     match, so nothing is asked. ``count``: rows on a page. ``total``: whether it is shown.
     ``counts_only``: no rows were asked for. ``chains``: what a shown row must lead to. ``order``:
     what rows are sorted by here, if they are. ``includes``: what comes along, assembled here.
-    ``sifted``: rows that the upstream finds may not be shown."""
+    ``sifted``: more is asked for than what was asked."""
 
     type: str
     query: tuple[Parameter, ...]
@@ -66,8 +66,8 @@ class Plan:
     @property
     def step(self) -> int:
         """Rows of an upstream page from which one of ours is filled: one more than it holds, to
-        know whether another follows, and not too few where some of them fall away."""
-        return max(self.count + 1, _LEAST if self.sifted else 0)
+        know whether another follows, and not too few, since some of them may fall away."""
+        return max(self.count + 1, _SIFTED if self.sifted else _LEAST)
 
     def page_form(self, count: int) -> Pairs:
         """What the first ask adds for pages of ``count`` rows."""

@@ -30,6 +30,7 @@ class Links:
 
     def __init__(self, view: Shown, rows: Rows) -> None:
         self._access = view.policy.access
+        self._shows = view.shows
         self._rows = rows
         self._includes = _paths(view, view.policy.search.include)
         self._chains = _paths(view, view.policy.search.chain)
@@ -82,10 +83,11 @@ class Links:
         if not listed:
             return _refuse("This chained parameter is not offered to your role; search the other "
                            "type and use its reference." + self._offer(self._chains))  # fmt: skip
-        if not modifier and len(ends) > 1:
+        possible = {modifier} if modifier else set(filter(self._shows, ends))
+        if len(possible) != 1:
             return Verdict("refuse", "unknown", "A chain must say to which type the reference "
                            "leads: reference:Type.parameter.")  # fmt: skip
-        (target,) = {modifier} if modifier else ends
+        (target,) = possible
         if target not in listed or not self._grants(target, "search"):
             return _refuse("Your role does not search what this chain leads to.")
         step = self._rows[type_name][code, ""]

@@ -226,6 +226,12 @@ class Chart:
             response = self._server.answer(Request("POST", f"/{ask.path}", headers, body))
         return Answer(response.status, response.headers, response.body)
 
+    def write(self, resource: dict[str, Any]) -> None:
+        self.store.write(resource)
+
+    def delete(self, type_: str, id_: str) -> None:
+        self.store.delete(type_, id_)
+
     def pages(self, who: Caller | str, target: str, at: Gateway | None = None) -> list[Reply]:
         """All pages of a search, along the next links."""
         replies = []

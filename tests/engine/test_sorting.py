@@ -251,11 +251,11 @@ def test_rows_change_meanwhile(remembered: bool, change: str) -> None:
     gone = {"delete": ["e"], "add": [], "hide": ["a"], "delete both": ["c", "e"]}[change]
     for real_id in gone:
         if change == "hide":
-            chart.store.write({**patient(real_id), **WITHHOLDING})
+            chart.write({**patient(real_id), **WITHHOLDING})
         else:
-            chart.store.delete("Patient", real_id)
+            chart.delete("Patient", real_id)
     if change == "add":
-        chart.store.write(patient("z", gender="female", birthDate="1990-01-01"))
+        chart.write(patient("z", gender="female", birthDate="1990-01-01"))
     if not remembered:
         at = replace(at, orders=Orders())
     rest, link = [], link_of(first, "next")
@@ -298,8 +298,8 @@ def test_a_later_page_is_judged_anew() -> None:
     """R-SP-7: rows of a later page are fetched and judged like any, whatever the upstream adds."""
     chart = Chart(PEOPLE)
     _, link = next_of(chart, "/Patient?gender=male,other&_sort=birthdate&_count=1")
-    chart.store.write(patient("f", gender="female", birthDate="1970-05-05"))
-    chart.store.write(patient("h", gender="male", birthDate="1970-05-05"))
+    chart.write(patient("f", gender="female", birthDate="1970-05-05"))
+    chart.write(patient("h", gender="male", birthDate="1970-05-05"))
     more, _ = drive(make_call(LDS, link), lambda ask: searchset(
         [v.resource for v in chart.store.of_type("Patient")]))
     names = {name for name, _ in entries_of(more)}
