@@ -117,14 +117,14 @@ async def test_r_sp_2_a_document_tells_nothing_hidden(role: str, tmp_path: Path)
     gone, the document, its headers and the upstream's calls are the same."""
     patient, author, shown, case, *hidden = store()
     names: Any = patient["name"]
-    born = {} if role == LDS else {"birthDate": "1974-02-03"}  # the same year
-    changed = [
+    born: JsonObject = {} if role == LDS else {"birthDate": "1974-02-03"}  # the same year
+    changed: list[JsonObject] = [
         {**patient, "name": [{**each, "family": "Other"} for each in names], **born},
         author,
         {**shown, "note": [{"text": "other"}], "focus": [{"reference": "Group/g"}]},
         {**case, "title": "other"},
     ]
-    visible = [patient, author, shown, case]
+    visible: list[JsonObject] = [patient, author, shown, case]
     worlds: list[list[JsonObject]] = [
         [*visible, *hidden],
         [*changed, *hidden],
