@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from proxy.errors import BadValue, Forbidden, NotSupported
-from proxy.fhir import match, registry
-from proxy.fhir.structure import RESOURCES, properties
+from proxy.fhir import registry
+from proxy.fhir.structure import RESOURCES
 from proxy.policy.compile import View, compile_view
 from proxy.policy.model import ExtensionRule, Method, PathRule, Policy, Source, Step, TypeRule
 from proxy.policy.verdicts import (
@@ -452,60 +450,3 @@ def test_passed_types_are_asked_as_stored() -> None:
     for code, found in compute_verdicts(view).parameters("Library").items():
         assert found.kind == ("refuse" if code in ("_text", "_content") else "allow")
         assert found.judge == "never"
-
-
-# A verdict follows the lens of what it reads, and of nothing else.
-
-OPEN = dict.fromkeys(
-    ("string", "markdown", "uri", "url", "oid", "uuid", "date", "dateTime", "instant", "time",
-     "HumanName", "Address", "ContactPoint", "Identifier", "Meta.lastUpdated"),
-    "keep",
-)  # fmt: skip
-TYPES = ("Patient", "Observation", "Encounter", "Composition")
-READABLE = [
-    (t, code)
-    for t in TYPES
-    for code, known in registry.get(t).items()
-    if all(
-        ".extension." not in r.path and ".meta." not in r.path and not r.path.endswith(".id")
-        for r in match.paths(known, t) or ()
-    )
-    and match.paths(known, t)
-]
-HIDING = st.sampled_from(["remove", "mask"])
-
-
-@settings(max_examples=60, deadline=None)
-@given(parameter=st.sampled_from(READABLE), data=st.data(), method=HIDING)
-def test_hiding_an_element_refuses_what_reads_it(
-    parameter: tuple[str, str], data: st.DataObject, method: str
-) -> None:
-    """A line that hides an element on a read path turns that parameter's verdict to refuse."""
-    type_name, code = parameter
-    others = dict.fromkeys(RESOURCES, "keep")
-    before = ask(make_view(others, OPEN, searched=type_name), type_name, code)
-    assert before.kind != "refuse"
-    path = data.draw(st.sampled_from([r.path for r in before.reads]))
-    names = path.split(".")
-    cut = ".".join(names[: data.draw(st.integers(2, len(names)))])
-    after = ask(make_view({**others, cut: method}, OPEN, searched=type_name), type_name, code)
-    assert after.kind == "refuse"
-
-
-@settings(max_examples=60, deadline=None)
-@given(parameter=st.sampled_from(READABLE), data=st.data(), method=HIDING)
-def test_hiding_another_element_changes_nothing(
-    parameter: tuple[str, str], data: st.DataObject, method: str
-) -> None:
-    """A line over an element that the parameter does not read leaves its verdict alone."""
-    type_name, code = parameter
-    others = dict.fromkeys(RESOURCES, "keep")
-    before = ask(make_view(others, OPEN, searched=type_name), type_name, code)
-    read = {r.path.split(".")[1] for r in before.reads}
-    spare = [n for n, p in properties(type_name).items()
-             if n not in read and n not in ("id", "meta", "extension", "modifierExtension",
-                                            "contained") and not p.element.min]  # fmt: skip
-    name = data.draw(st.sampled_from(spare))
-    lines = {**others, f"{type_name}.{name}": method}
-    after = ask(make_view(lines, OPEN, searched=type_name), type_name, code)
-    assert (after.kind, after.way, after.judge) == (before.kind, before.way, before.judge)
