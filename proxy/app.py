@@ -113,6 +113,7 @@ def build(settings: Settings) -> Parts:
             body=limits.body,
             asks=limits.page_asks,
             page_seconds=int(limits.page_life),
+            tripwire=settings.audit.tripwire,
         ),
         smart=_smart(settings),
     )

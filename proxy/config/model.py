@@ -90,9 +90,10 @@ class KeySettings:
 
 @dataclass(frozen=True, slots=True)
 class AuditSettings:
-    """``[audit]``."""
+    """``[audit]``. ``tripwire``: one answer in so many is looked through for what was removed."""
 
     file: Path
+    tripwire: int = 100
 
 
 @dataclass(frozen=True, slots=True)

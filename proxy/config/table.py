@@ -155,6 +155,10 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("keys", "file", FILE, "keys.json", "made by `ecr-proxy keygen`"),
     Key("audit", "file", FILE, "audit.ndjson", "one AuditEvent a line, written before each reply"),
     Key(
+        "audit", "tripwire", Kind(read_number(1, 1_000_000), number=True), 100,
+        "one answer in so many is looked through for what its view removed; a hit is logged",
+    ),
+    Key(
         "limits", "body", Kind(read_size(1_000, 10**9)), "10MB", "of a request; larger is 413",
     ),
     Key(

@@ -140,7 +140,8 @@ def _user(caller: Caller | None, policy: str) -> dict[str, object]:
     if caller is None:
         agent["who"] = {"display": "unidentified"}
     else:
-        agent["role"] = [{"text": caller.role}]
+        if caller.role:
+            agent["role"] = [{"text": caller.role}]
         identifier = {"value": caller.subject}
         if caller.issuer:
             identifier = {"system": caller.issuer, **identifier}
@@ -206,6 +207,7 @@ class Audit:
         self._lock = threading.Lock()
         self._open: tuple[int, int, int] | None = None  # descriptor, device, inode
         self._torn = False
+        self._failed = False  # the last line could not be written
         with self._lock:
             self._descriptor()
 
@@ -216,25 +218,37 @@ class Audit:
         """
         line = orjson.dumps(event(exchange, self._public_url)) + b"\n"
         with self._lock:
-            try:
-                self._append(line)
-            except OSError:
+            if not self._put(line):
                 log.error("audit unavailable", extra={"request_id": exchange.request_id})
-                raise AuditUnavailable from None
+                raise AuditUnavailable
 
     @property
     def ready(self) -> bool:
-        """Whether the file can be opened now."""
+        """Whether the file can be written now: it opens, its file system has room, and after a
+        failure an empty line goes through (which also ends a line that was torn)."""
         with self._lock:
             try:
-                self._descriptor()
-            except AuditUnavailable:
+                room = os.fstatvfs(self._descriptor()).f_bavail > 0 or not self._regular()
+            except (AuditUnavailable, OSError):
                 return False
-            return True
+            return room and (not self._failed or self._put(b"" if self._torn else b"\n"))
 
     def close(self) -> None:
         with self._lock:
             self._drop()
+
+    def _put(self, line: bytes) -> bool:
+        """Append ``line``; whether all of it was taken."""
+        try:
+            self._append(line)
+        except (AuditUnavailable, OSError):
+            self._failed = True
+        else:
+            self._failed = False
+        return not self._failed
+
+    def _regular(self) -> bool:
+        return stat.S_ISREG(os.fstat(self._descriptor()).st_mode)
 
     def _append(self, line: bytes) -> None:
         descriptor = self._descriptor()

@@ -75,22 +75,37 @@ def _is_time(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+class RefusedBearer(Forbidden):
+    """A good token that opens nothing here. ``caller``: whose it is, for the audit; the role is
+    empty where the token names not exactly one that is known."""
+
+    def __init__(self, text: str | None = None, caller: Caller | None = None) -> None:
+        super().__init__(text)
+        self.caller = caller
+
+
 def read_caller(claims: Claims, auth: AuthSettings, roles: Collection[str]) -> Caller:
     """The bearer of a token that was judged good.
 
     :raises Unauthorized: it names no subject, or its scopes cannot be read.
-    :raises Forbidden: it has not exactly one of ``roles`` (R-AU-4, R-AU-5), or its project is no
-        text.
+    :raises RefusedBearer: it has not exactly one of ``roles`` (R-AU-4, R-AU-5), or its project is
+        no text.
     """
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject:
         raise Unauthorized
     read = {name: lookup(claims, name) for name in auth.claims}
+    role = ""
+    try:
+        role = _role(lookup(claims, auth.role_claim), roles)
+        project = _project(lookup(claims, auth.project_claim))
+    except Forbidden as refused:
+        raise RefusedBearer(refused.text, Caller(auth.issuer, subject, role, "")) from None
     return Caller(
         issuer=auth.issuer,
         subject=subject,
-        role=_role(lookup(claims, auth.role_claim), roles),
-        project=_project(lookup(claims, auth.project_claim)),
+        role=role,
+        project=project,
         claims={name: value for name, value in read.items() if _is_simple(value)},
         scopes=_scopes(claims),
     )

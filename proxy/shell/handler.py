@@ -30,6 +30,7 @@ from proxy.fhir.interaction import OPEN, classify
 from proxy.policy.model import Caller
 from proxy.shell.audit import Audit, Exchange
 from proxy.shell.boundary import judge
+from proxy.shell.claims import RefusedBearer
 from proxy.shell.cors import allow_origin, is_preflight
 from proxy.shell.drive import Offload, Send, drive
 from proxy.shell.keys import FRONT, TRACE, Trace
@@ -128,6 +129,8 @@ async def converse(front: Front, trace: Trace, request: web.Request, target: str
         raise
     except Exception as raised:
         error = judge(raised)
+        if isinstance(raised, RefusedBearer):
+            caller = raised.caller
         trace.facts = trace.facts if trace.facts.interaction else recognize(request, target)
         record(error.status, error.code)
         raise

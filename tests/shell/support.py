@@ -22,7 +22,7 @@ from proxy.shell.application import make_application
 from proxy.shell.audit import Audit
 from proxy.shell.credential import Anonymous, Credential
 from proxy.shell.drive import Offload
-from proxy.shell.handler import Front
+from proxy.shell.handler import Authenticate, Front
 from proxy.shell.upstream import Limits, connect
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -82,6 +82,7 @@ def application(
     origins: frozenset[str] = frozenset(),
     body_limit: int = 64 * 1024,
     path: str = "/fhir",
+    identify: Authenticate = authenticate,
 ) -> web.Application:
     """The product's application around ``start``, in front of ``upstream``."""
     file = directory / "audit.ndjson"
@@ -95,7 +96,7 @@ def application(
                 body_limit=body_limit,
                 exchange_seconds=seconds,
                 start=start,
-                authenticate=authenticate,
+                authenticate=identify,
                 upstream=client,
                 audit=audit,
                 offload=offload or Offload(),

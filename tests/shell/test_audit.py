@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from dataclasses import replace
@@ -257,6 +258,45 @@ def test_half_a_line_does_not_swallow_the_next(
     torn, good = file.read_bytes().splitlines()
     assert len(torn) == 20
     assert orjson.loads(good)["resourceType"] == "AuditEvent"
+
+
+def test_ready_after_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not ready from a write that failed until one goes through; what was torn stays on its line
+    and the next event stands on its own."""
+    file = tmp_path / "audit.ndjson"
+    audit = Audit(str(file), PUBLIC)
+    assert audit.ready
+    whole = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: whole(descriptor, data[:20]))
+    with pytest.raises(AuditUnavailable):
+        audit.write(SEARCH)
+    monkeypatch.setattr(os, "write", refuse)
+    assert not audit.ready
+    assert not audit.ready
+    monkeypatch.undo()
+    assert audit.ready
+    audit.write(SEARCH)
+    torn, good = file.read_bytes().splitlines()
+    assert len(torn) == 20
+    assert orjson.loads(good)["resourceType"] == "AuditEvent"
+
+
+def refuse(descriptor: int, data: bytes) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_ready_needs_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system without room is told before the first record is lost; a pipe has no such
+    thing as room."""
+    audit = Audit(str(tmp_path / "audit.ndjson"), PUBLIC)
+    found = os.statvfs(tmp_path)
+    full = os.statvfs_result((*found[:4], 0, *found[5:]))
+    monkeypatch.setattr(os, "fstatvfs", lambda _: full)
+    assert not audit.ready
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert Audit(str(tmp_path / "pipe"), PUBLIC).ready
+    os.close(reader)
 
 
 @pytest.mark.parametrize("kind", ["directory", "full", "pipe", "no-folder"])

@@ -108,6 +108,17 @@ async def test_probes_say_a_word(tmp_path: Path) -> None:
         assert (await ask(running, "GET", "/healthz"))[::2] == (200, b"up\n")
 
 
+async def test_not_ready_while_nothing_can_be_recorded(tmp_path: Path) -> None:
+    """R-EL-4: with an audit that takes no record, requests get 503 and /readyz says down."""
+    (tmp_path / "audit.ndjson").symlink_to("/dev/full")
+    async with gateway(tmp_path, start=constant) as running:
+        status, headers, body = await ask(running, "GET", "/fhir/Patient/1", headers=AUTHORIZED)
+        assert status == 503
+        assert_outcome(status, headers, body, "transient")
+        assert (await ask(running, "GET", "/readyz"))[::2] == (503, b"down\n")
+        assert (await ask(running, "GET", "/healthz"))[::2] == (200, b"up\n")
+
+
 @pytest.mark.parametrize(
     "headers",
     [

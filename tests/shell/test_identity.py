@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.api_jws import encode
 
 from proxy.config import StaticToken
-from proxy.errors import Forbidden, ProxyError, TokenExpired, Unauthorized
+from proxy.errors import ProxyError, TokenExpired, Unauthorized
 from proxy.policy.model import Caller
+from proxy.shell.claims import RefusedBearer
 from proxy.shell.identity import STATIC_ISSUER
 from tests.shell.issuer import (
     AUDIENCE,
@@ -280,8 +281,10 @@ ROLES = {
 @pytest.mark.parametrize("role", ROLES.values(), ids=ROLES.keys())
 async def test_r_au_4_no_role_no_access(role: object) -> None:
     """R-AU-4: without a configured role, as a whole string, it is 403."""
-    refused = await refuse(Forbidden, sign(claims(ecr_role=role)))
+    refused = await refuse(RefusedBearer, sign(claims(ecr_role=role)))
     assert (refused.status, refused.code) == (403, "forbidden")
+    assert isinstance(refused, RefusedBearer)
+    assert refused.caller == Caller(ISSUER, "someone", "", "")  # whom the audit records
 
 
 @pytest.mark.parametrize(
@@ -290,7 +293,7 @@ async def test_r_au_4_no_role_no_access(role: object) -> None:
 )
 async def test_r_au_5_several_roles_are_refused(roles: list[str]) -> None:
     """R-AU-5: two configured roles are never united, and no one is picked: 403."""
-    await refuse(Forbidden, sign(claims(ecr_role=roles)))
+    await refuse(RefusedBearer, sign(claims(ecr_role=roles)))
 
 
 async def test_r_au_5_one_role_among_foreign_ones() -> None:
@@ -312,8 +315,8 @@ async def test_claims_are_found_by_name_and_by_path() -> None:
         token, role_claim="realm_access.roles", project_claim="https://ecr.example.org/project"
     )
     assert (caller.role, caller.project) == ("investigator", "study-9")
-    await refuse(Forbidden, sign(claims()), role_claim="realm_access.roles")
-    await refuse(Forbidden, sign(claims(realm_access="roles")), role_claim="realm_access.roles")
+    await refuse(RefusedBearer, sign(claims()), role_claim="realm_access.roles")
+    await refuse(RefusedBearer, sign(claims(realm_access="roles")), role_claim="realm_access.roles")
 
 
 async def test_r_au_7_limits_are_passed_on_only_if_understood() -> None:
@@ -328,7 +331,9 @@ async def test_r_au_7_limits_are_passed_on_only_if_understood() -> None:
 @pytest.mark.parametrize("project", [["a", "b"], [], 7, {"a": 1}, "x" * 300])
 async def test_a_project_is_one_text(project: object) -> None:
     """Several projects, or what is no text, are 403: pseudonyms need exactly one."""
-    await refuse(Forbidden, sign(claims(ecr_project=project)))
+    refused = await refuse(RefusedBearer, sign(claims(ecr_project=project)))
+    assert isinstance(refused, RefusedBearer)
+    assert refused.caller == Caller(ISSUER, "someone", "researcher-limited", "")
 
 
 async def test_a_project_may_be_absent() -> None:

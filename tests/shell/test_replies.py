@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 
-from proxy.engine.messages import Call, Flow, Reply
-from proxy.errors import Forbidden, ProxyError
+from proxy.engine.messages import Call, Facts, Flow, Reply
+from proxy.errors import Forbidden, NotFound, ProxyError
+from proxy.policy.model import Caller
+from proxy.shell.claims import RefusedBearer
+from proxy.shell.log import JsonFormatter
 from tests.shell.raw import PATIENT, reply, upstream
 from tests.shell.support import (
     AUTHORIZED,
+    CALLER,
     MARKER,
     ask,
     assert_outcome,
@@ -160,3 +166,47 @@ async def test_concurrent_callers_get_their_own(tmp_path: Path) -> None:
         )
     assert [f"/fhir{body.decode()}" for _, _, body in answers] == paths
     assert len({headers["x-request-id"] for _, headers, _ in answers}) == 200
+
+
+async def test_a_refused_bearer_is_recorded(tmp_path: Path) -> None:
+    """R-EL-4, R-AU-4: who holds a good token that opens nothing is in the audit, with the role as
+    far as it is known, and no word of the token."""
+
+    async def refuse(headers: Mapping[str, str]) -> Caller:
+        known = "researcher" if headers["Authorization"].endswith("known") else ""
+        raise RefusedBearer("Your token opens nothing.", replace(CALLER, role=known))
+
+    async with gateway(tmp_path, start=raising(NotFound()), identify=refuse) as running:
+        for token in ("known", "other"):
+            headers = {"Authorization": f"Bearer {MARKER}-{token}"}
+            status, answered, body = await ask(running, "GET", "/fhir/Patient/1", headers=headers)
+            assert status == 403
+            assert_outcome(status, answered, body, "forbidden")
+        assert running.seen == []
+        known, other = (event["agent"][0] for event in running.events())
+        assert MARKER not in running.audit_file.read_text()
+    who = {"identifier": {"system": CALLER.issuer, "value": CALLER.subject}}
+    assert known["who"] == other["who"] == who
+    assert known["role"] == [{"text": "researcher"}]
+    assert "role" not in other
+
+
+async def test_an_alarm_is_logged_without_a_value(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R-TC-11: what the tripwire found is logged as a number, with the request's id, and the
+    answer goes out as it is."""
+
+    def alarmed(call: Call) -> Flow:
+        yield from ()
+        return Reply(200, b'{"x":1}', facts=Facts("read", "Patient", policy="p@1", alarms=2))
+
+    async with gateway(tmp_path, start=alarmed) as running:
+        status, headers, body = await ask(running, "GET", "/fhir/Patient/1", headers=AUTHORIZED)
+        (event,) = running.events()
+    assert (status, body) == (200, b'{"x":1}')
+    (record,) = [r for r in caplog.records if r.getMessage() == "tripwire"]
+    line = orjson.loads(JsonFormatter().format(record))
+    assert line.items() >= {"level": "error", "message": "tripwire", "hits": 2}.items()
+    assert line["request_id"] == headers["x-request-id"]
+    assert event["outcome"] == "0"
