@@ -91,6 +91,14 @@ def join(sent: list[Sent]) -> list[Sent]:
     return joined
 
 
+def beside(sent: Sequence[Sent], rows: Pairs) -> Pairs:
+    """All that is asked, with the conditions on rows. Of those on a date that is asked for anyway
+    none goes upstream: it takes one lower and one upper bound, and rows are judged here."""
+    asked = tuple(pair for each in sent for pair in each.form)
+    own = {each.dates.name for each in sent if each.dates is not None and each.form}
+    return (*asked, *(pair for pair in rows if pair[0] not in own))
+
+
 def _is_range(group: list[Sent]) -> bool:
     prefixes = [value[:2] for each in group for _, value in each.form]
     lower, upper = (sum(p in kind for p in prefixes) for kind in (_LOWER, _UPPER))

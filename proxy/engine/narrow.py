@@ -110,7 +110,7 @@ def narrow(context: Context, type_: str, parameters: tuple[Parameter, ...]) -> P
     return Plan(
         type=type_,
         query=accepted,
-        form=(*(pair for each in sent for pair in each.form), *(rows or ()), *sort),
+        form=(*dates.beside(sent, rows or ()), *sort),
         conditions=tuple(c for each in sent for c in each.conditions),
         empty=rows is None or any(each.empty for each in sent),
         count=count or context.view.policy.search.page_size,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from proxy.engine.messages import Ask
@@ -11,6 +13,7 @@ from tests.engine.playbook import (
     converse,
     issue_of,
     make_call,
+    make_gateway,
     patient,
     searchset,
     shown_id,
@@ -99,3 +102,42 @@ def test_finer_values_are_refused(value: str) -> None:
     assert issue_of(reply) == (403, "forbidden")
     assert b"1974" not in reply.body
     assert b"YYYY" in reply.body or b"eq, ne, ge, gt, le, lt" in reply.body
+
+
+ROWS = """
+title = "Those born since 1950"
+basis = "a test"
+[access]
+Patient = ["search"]
+[ids]
+default = "real"
+[elements]
+"Patient" = "keep"
+[datatypes]
+date = "keep"
+[codes]
+systems = ["http://loinc.org"]
+[rows.Patient]
+search = "birthdate=ge1950-01-01"
+"""
+
+
+@pytest.mark.parametrize(
+    ("query", "sent"),
+    [
+        ("gender=female", (("gender", "female"), *form("ge1950-01-01"))),
+        ("birthdate=lt1990-01-01", form("lt1990-01-01")),
+        ("birthdate=ge1940-01-01", form("ge1940-01-01")),
+        ("birthdate=ne1974", form("ge1950-01-01")),
+    ],
+)
+def test_beside_conditions_on_rows(query: str, sent: Pairs, tmp_path: Path) -> None:
+    """An upstream takes one lower and one upper bound of a date, so of two conditions on it the
+    caller's is asked for; both are judged."""
+    (tmp_path / "born.toml").write_text(ROWS)
+    at = make_gateway({"born": tmp_path / "born.toml"})
+    rows = [patient("p1", birthDate="1945-01-01"), patient("p2", birthDate="1960-01-01")]
+    ask = Ask(path="Patient/_search", form=(*sent, ("_count", "101")))
+    reply = converse(make_call("born", f"/Patient?{query}"), (ask, searchset(rows)), at=at)
+    entries = body_of(reply).get("entry", [])
+    assert [e["resource"]["id"] for e in entries] == ["p2"]
