@@ -163,8 +163,8 @@ class _Rule:
             defined = registry.get(self._type)[p.code]
             if p.code.startswith("_") or not defined.url.startswith(_CORE):
                 continue
-            coarse = defined.type == "date" and not p.modifier and _is_coarse(p)
-            if p.modifier in _SENT.get(defined.type, ()) and not coarse:
+            refused = defined.type == "date" and not p.modifier and not _is_one_day(p)
+            if p.modifier in _SENT.get(defined.type, ()) and not refused:
                 yield p.name, ",".join(expand(p, claims))
 
 
@@ -177,8 +177,10 @@ def expand(p: Parameter, claims: Claims) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _is_coarse(p: Parameter) -> bool:
-    return any(parse_date(value).precision in ("year", "month") for value in p.alternatives)
+def _is_one_day(p: Parameter) -> bool:
+    """Whether a date is one value, at least as exact as a day: HAPI takes no others rightly."""
+    values = [parse_date(value).precision for value in p.alternatives]
+    return len(values) == 1 and values[0] not in ("year", "month")
 
 
 def _never(_: JsonObject) -> bool:

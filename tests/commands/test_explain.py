@@ -37,6 +37,20 @@ def test_a_policy_alone_lists_its_types(capsys: Output) -> None:
     assert not [line for line in lines if "Binary" in line]
 
 
+def test_rows_are_explained(capsys: Output) -> None:
+    """Which resources exist: each rule with its line, and the claims that a token must bring."""
+    lines = explain(capsys, "epidemiologist").splitlines()
+    (patient,) = [line for line in lines if line.split()[:1] == ["Patient"]]
+    assert patient.endswith("read, search, vread; some rows")
+    (library,) = [line for line in lines if line.split()[:1] == ["Library"]]
+    assert "rows" not in library
+    text = explain(capsys, "epidemiologist", "Patient").partition("\nelements\n")[0]
+    assert "rows (policies/epidemiologist.toml:" in text
+    assert "search address-state:exact={jurisdictions}\n" in text
+    assert "where  %caller.conditions.exists() and " in text
+    assert "a token without the claims conditions, jurisdictions sees none" in text
+
+
 @pytest.mark.parametrize("policy", ["researcher-limited", "researcher-deidentified"])
 def test_a_type_lists_every_element_and_parameter(policy: str, capsys: Output) -> None:
     """Elements with their lens, parameters with their verdict: as the view and its table say."""

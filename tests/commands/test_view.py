@@ -49,6 +49,26 @@ def test_one_resource_is_shown_by_the_policy(
     assert "this run only" in err
 
 
+def test_claims_choose_the_rows(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """``--claims`` are those of the caller's token: rows out of their scope are counted, not shown;
+    without them there is none."""
+    file = tmp_path / "data.ndjson"
+    states = [{**PATIENT, "id": state, "address": [{"state": state}]} for state in ("MI", "OH")]
+    file.write_text("\n".join(map(json.dumps, states)))
+    claims = '{"conditions": ["3928002"], "jurisdictions": ["OH"]}'
+    code, out, err = run(
+        capsysbinary, "--policy", "epidemiologist", "--claims", claims, str(file)
+    )
+    assert code == 0
+    assert [json.loads(line)["id"] for line in out.splitlines()] == ["OH"]
+    assert "1 not shown by this policy" in err
+    code, out, err = run(capsysbinary, "--policy", "epidemiologist", str(file))
+    assert (code, out) == (0, b"")
+    assert "2 not shown by this policy" in err
+
+
 def test_ndjson_is_shown_line_by_line_and_the_hidden_is_counted(
     tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:

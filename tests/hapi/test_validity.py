@@ -15,18 +15,20 @@ from proxy.demo.generator import cases
 from proxy.fhir.codec import decode, encode
 from proxy.fhir.structure import PRIMITIVES, RESOURCES, properties
 from tests.validation import validate
-from tests.views import RESTRICTED, UPSTREAM, Case, examples
+from tests.views import EPI, RESTRICTED, UPSTREAM, Case, examples
 
 pytestmark = pytest.mark.hapi
 
+POLICIES = (*RESTRICTED, EPI)
 
-@pytest.mark.parametrize("policy", RESTRICTED)
+
+@pytest.mark.parametrize("policy", POLICIES)
 def test_views_of_examples_have_no_new_error(policy: str, hapi: str, shared: Path) -> None:
     """No published example has an error in a view that it did not have as stored."""
     assert new_errors(policy, hapi, examples(shared)) == []
 
 
-@pytest.mark.parametrize("policy", RESTRICTED)
+@pytest.mark.parametrize("policy", POLICIES)
 def test_views_of_generated_cases_have_no_error(policy: str, hapi: str) -> None:
     """Documents, messages and single resources of generated cases are valid in every view."""
     made = (

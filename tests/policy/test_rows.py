@@ -66,6 +66,8 @@ TABLE: list[tuple[str, str, dict[str, object], list[Any], list[Any], Any]] = [
      [patient(birthDate="1989-12-31"), NONE], ()),
     ("birthdate=ge1990-01-01", "", {}, [patient(birthDate="1990-01-01")],
      [patient(birthDate="1989-12-31")], (("birthdate", "ge1990-01-01"),)),
+    ("birthdate=lt1980-01-01,ge1990-01-01", "", {}, [patient(birthDate="1990-01-01")],
+     [patient(birthDate="1985-12-31")], ()),
     ("_security:not=R,V", "", {}, [MI], [patient(meta={"security": [{"code": "R"}]})], ()),
     # Several conditions and both keys must all hold.
     ("active=true&gender=male", "", {}, [patient(active=True, gender="male")],

@@ -87,7 +87,7 @@ MINE: tuple[Any, ...] = (
 )  # fmt: skip
 OTHERS: tuple[Any, ...] = (
     patient("oh", "OH"), patient("nowhere", address=[]), labelled(patient("r")),
-    condition("h1", HIV), labelled(condition("z9")), condition("none", code={"text": ZIKA}),
+    condition("h1", HIV), labelled(condition("z9")), {**condition("none"), "code": {"text": ZIKA}},
     observation("o9", HIV), labelled(observation("o8"), "V"),
     report("d8", patient("oh", "OH"), condition("z8", who="oh")),
     report("d9", patient(), condition("h1", HIV)),
