@@ -187,13 +187,13 @@ CHAINS = (
     "Bundle?composition.title={m}",
     "Bundle?composition.patient.family={m}",
     "Bundle?message.source={m}",
-    "Observation?patient.birthdate:missing=false",
     "Observation?patient.address={m}",
     "Observation?code.text={m}",
     "Observation?patient.nothing={m}",
     "Observation?patient:Patient:Patient.family={m}",
 )
 CHAINS_DEID = (
+    "Observation?patient.birthdate:missing=false",
     "Observation?subject:Patient.birthdate=1974-11-24",
     "Observation?subject:Patient.birthdate=ge1974",
     "Observation?patient.address-city=Ann%20Arbor",
