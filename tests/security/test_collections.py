@@ -31,6 +31,7 @@ from tests.security.revealing import MARKER, is_clean, person
 from tests.security.serving import (
     bundle,
     caller,
+    common,
     holding,
     is_refusal,
     local,
@@ -268,6 +269,42 @@ def unresolved(document_: Mapping[str, Any]) -> None:
         for text in reference_texts(resource):
             if not text.startswith(("#", "urn:", "http")):
                 assert f"{PUBLIC}/{text}" in urls, text
+
+
+@pytest.mark.parametrize("role", RESTRICTED)
+async def test_documents_agree_with_stored_ones(role: str, tmp_path: Path) -> None:
+    """A case that is stored as a document too shows the same there as in the document that is put
+    together: the same entries, the same content, but for times of storing."""
+    (case,) = cases(1, 9)
+    base = common()[0].upstream.url
+    by_name = {f"{r['resourceType']}/{r['id']}": r for r in case.resources}
+    (id_, *_) = compositions(case)
+    names = {f"Composition/{id_}": None}
+    for name in (waiting := [*names]):
+        content = {k: v for k, v in by_name[name].items() if k != "relatesTo"}
+        found = [text for text in reference_texts(content) if text in by_name]
+        waiting += [text for text in found if text not in names]
+        names |= dict.fromkeys(found)
+    stored: JsonObject = {
+        "resourceType": "Bundle",
+        "id": "stored",
+        "type": "document",
+        "identifier": {"value": "x"},
+        "timestamp": "2020-01-01T00:00:00Z",
+        "entry": [{"fullUrl": f"{base}/{name}", "resource": by_name[name]} for name in names],
+    }
+    async with holding(*case.resources, stored), product(tmp_path) as running:
+        whole = await running.get(role, f"/Bundle/{running.shown(role, 'Bundle', 'stored')}")
+        made = await running.get(
+            role, f"/Composition/{running.shown(role, 'Composition', id_)}/$document"
+        )
+        assert whole.status == made.status == 200
+        there, here = (
+            {e["fullUrl"]: {**e["resource"], "meta": None} for e in answer.json["entry"]}
+            for answer in (whole, made)
+        )
+        assert len(here) > 20
+        assert here == there
 
 
 async def test_r_sp_2_everything_for_the_investigator(tmp_path: Path) -> None:
