@@ -31,11 +31,14 @@ class Part:
     total: int | None
 
 
+_TWICE = 412  # HAPI: a list names a resource twice, once by its id alone
+
+
 def fetch(context: Context, plan: Plan, url: str, form: Pairs) -> Asking[Bundle]:
     """One page of the upstream: the search itself with ``form``, or the page at ``url``.
 
     Raises :class:`Gone` where the upstream has forgotten the page, :class:`BadValue` where it does
-    not read a value, :class:`NotSupported` where it does not know what an identity view asks.
+    not read a value, :class:`NotSupported` where it does not offer what is asked.
     """
     if url:
         answer = yield from ask_one(Ask(url=url))
@@ -43,9 +46,9 @@ def fetch(context: Context, plan: Plan, url: str, form: Pairs) -> Asking[Bundle]
             raise PAGE.get(answer.status, UpstreamBroken)()
     else:
         answer = yield from ask_one(Ask(path=f"{plan.type}/_search", form=plan.form + form))
-        if answer.error is None and answer.status in SEARCH:
+        if answer.error is None and answer.status in (*SEARCH, _TWICE):
             raise BadValue("A search value is not one that this server understands.")
-        if context.view.identity and answer.error is None and answer.status in (404, 405):
+        if answer.error is None and answer.status in (404, 405):
             raise NotSupported("The search uses something that this server does not support.")
     return read_bundle(check(answer, {}, passes=context.view.identity), "searchset")
 
