@@ -121,7 +121,8 @@ def _describe(
     found: JsonObject = {"type": type_}
     if interactions:
         found["interaction"] = interactions
-    found["versioning"] = "versioned" if "vread" in offered else "no-version"
+    # A restricted view has versions to read where it lists them; it never says their numbers.
+    found["versioning"] = "versioned" if view.identity and "vread" in offered else "no-version"
     documentation = describe_type(view, type_)
     if documentation:
         found["documentation"] = documentation

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from proxy.fhir.r4 import TYPES
 from proxy.fhir.structure import Property, properties
 from proxy.policy.compile import Lens, View
+from proxy.policy.rows import claims_named
 
 # Made anew or judged by themselves, for every type alike.
 _COMMON = frozenset(
@@ -29,13 +30,22 @@ def describe_type(view: View, type_: str) -> str:
     """What the view shows of the type, as text; empty for an identity view."""
     if view.identity:
         return ""
+    rows = _rows(view, type_)
     if view.passes(type_):
-        return "Shown whole, as stored."
+        return f"{rows}Shown whole, as stored."
     found: dict[str, list[str]] = {kind: [] for kind, _ in _HEADINGS}
     for name, lens in _elements(view, type_):
         found[lens.kind].append(name + _precision(lens))
     parts = [f"{title}: {', '.join(found[kind])}" for kind, title in _HEADINGS if found[kind]]
-    return "; ".join(parts) + "."
+    return rows + "; ".join(parts) + "."
+
+
+def _rows(view: View, type_: str) -> str:
+    """That not all resources of the type are there, and what of the token decides."""
+    rules = view.policy.rows.get(type_, ())
+    claims = sorted(frozenset[str]().union(*map(claims_named, rules)))
+    by = f", by the claims {', '.join(claims)} of your token" if claims else ""
+    return f"Only some resources of this type are shown{by}. " if rules else ""
 
 
 def _elements(view: View, type_: str) -> Iterator[tuple[str, Lens]]:

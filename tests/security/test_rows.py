@@ -395,3 +395,16 @@ async def test_r_sp_1_what_comes_along_is_a_row_too(tmp_path: Path) -> None:
             assert modes == [
                 ("match", "z1"), ("match", "z2"), ("match", "z3"), ("include", "mi"),
             ]  # fmt: skip
+
+
+async def test_the_capability_statement_says_that_rows_are_limited(tmp_path: Path) -> None:
+    """R-OP-4: the caller is told which types are limited, and by which claims."""
+    async with holding(), product(tmp_path) as running:
+        (rest,) = (await running.get(EPI, "/metadata")).json["rest"]
+    said = {each["type"]: each for each in rest["resource"]}
+    assert set(said) == {*KINDS, "PlanDefinition", "Library", "ValueSet", "CodeSystem"}
+    for kind, each in said.items():
+        text = "by the claims conditions, jurisdictions of your token"
+        assert (text in each["documentation"]) is (kind in KINDS)
+        assert ({"code": "vread"} in each["interaction"]) is (kind in KINDS)
+        assert each["versioning"] == "no-version"
