@@ -15,6 +15,7 @@ from proxy.fhir.codec import decode, encode
 from tests.footprints import FILES
 from tests.tripwire import find_leaks, identifying_values, items, strings
 from tests.views import (
+    EPI,
     RESTRICTED,
     UPSTREAM,
     Case,
@@ -38,18 +39,26 @@ def test_identity_view_gives_every_example_as_it_is(shared: Path) -> None:
         assert encode(shown) == encode(resource)
 
 
-@pytest.mark.parametrize("policy", RESTRICTED)
+@pytest.mark.parametrize("policy", (*RESTRICTED, EPI))
 def test_permitted_elements_are_complete_and_exact(policy: str, shared: Path) -> None:
     """Every value at a path that the reviewed footprint shows comes out: all of them, in their
-    order, numbers digit by digit. Only codes of systems that the policy does not list stay back."""
+    order, numbers digit by digit. Only codes of systems that the policy does not list stay back,
+    and resources that its rows do not have."""
     permitted = shown_paths(policy)
     lost = []
     for name, resource in [*examples(shared), *generated()]:
         for single in singles(resource):
-            stored, shown = by_path(policy, single), by_path(policy, Case(policy).reveal(single))
+            revealed = Case(policy).reveal(single)
+            if revealed is None and find_view(policy).limits(single["resourceType"]):
+                continue
+            stored, shown = by_path(policy, single), by_path(policy, revealed)
             for path in stored.keys() & permitted:
                 banded = shown.get(path.rpartition(".")[0] + ".comparator") == [">="]
                 malformed = path.endswith("Quantity.value") and ("boolean", True) in stored[path]
+                # Two published examples write a list where R4 has one identifier.
+                malformed |= path.startswith("Composition.identifier.") and isinstance(
+                    single.get("identifier"), list
+                )
                 if stored[path] != shown.get(path, []) and not banded and not malformed:
                     lost.append(f"{name} {path}: {stored[path]} | {shown.get(path)}"[:300])
     assert lost == []
