@@ -18,9 +18,7 @@ from proxy.lenses.identity import Namer
 
 FILE = Path(__file__).with_name("searches.toml")
 Pairs = tuple[tuple[str, str], ...]
-# What the public role is answered: searches of the types of the reporting rules.
-PUBLIC_TYPES = frozenset({"PlanDefinition", "Library", "ValueSet", "CodeSystem"})
-PUBLIC_ROLE = "public"
+OTHER_TYPE = "another type"  # the refusal of all searches of a type that a role does not have
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +49,16 @@ class Search:
 
     def refusal(self, role: str) -> str:
         """The name of the refusal that the role gets; empty if it is answered."""
-        if role == PUBLIC_ROLE and self.type not in PUBLIC_TYPES:
-            return "public"
+        if self.type not in load().types.get(role, [self.type]):
+            return OTHER_TYPE
         return self.refused.get(role, "")
 
 
 @dataclass(frozen=True, slots=True)
 class Yardstick:
-    """The whole list."""
+    """The whole list. ``types``: what a role searches at all, of those that do not search all."""
 
+    types: Mapping[str, list[str]]
     sources: Mapping[str, str]
     refusals: Mapping[str, Refusal]
     searches: tuple[Search, ...]
@@ -82,7 +81,7 @@ def load() -> Yardstick:
         for each in found["search"]
     )
     refusals = {name: Refusal(**each) for name, each in found["refusals"].items()}
-    return Yardstick(found["sources"], refusals, searches)
+    return Yardstick(found["types"], found["sources"], refusals, searches)
 
 
 def codes(text: str) -> tuple[str, ...]:
