@@ -39,7 +39,7 @@ def test_identity_view_gives_every_example_as_it_is(shared: Path) -> None:
         assert encode(shown) == encode(resource)
 
 
-@pytest.mark.parametrize("policy", (*RESTRICTED, EPI))
+@pytest.mark.parametrize("policy", [*RESTRICTED, EPI])
 def test_permitted_elements_are_complete_and_exact(policy: str, shared: Path) -> None:
     """Every value at a path that the reviewed footprint shows comes out: all of them, in their
     order, numbers digit by digit. Only codes of systems that the policy does not list stay back,
