@@ -27,15 +27,15 @@ PAIRS = int(os.environ.get("NONINTERFERENCE_HAPI_PAIRS", "500"))  # that count, 
 SEED = int(os.environ.get("NONINTERFERENCE_SEED", "1"))
 REQUEST_HEADERS = ("accept", "cache-control", "content-type", "if-none-match", "prefer")
 RESPONSE_HEADERS = ("content-type", "etag", "last-modified")
-_UPDATED = re.compile(rb'"lastUpdated":\s*"[^"]*"')
-_STILL = b'"lastUpdated":"2026-01-05T06:00:00.000+00:00"'
+_STORED = re.compile(rb'"(lastUpdated|versionId|source)":\s*"([^"]*)"')
+_AT = {b"lastUpdated": b"2026-01-05T06:00:00.000+00:00", b"versionId": b"1", b"source": b"#0"}
 LINKS = ("location", "content-location")
 
 
 def relay(hapi: str) -> web.Application:
-    """A server under which HAPI lives: its base instead of HAPI's, in both directions, and one time
-    of storage for everything: HAPI sets it when a side is written, so that the two sides of a world
-    would differ in what a role is shown."""
+    """A server under which HAPI lives: its base instead of HAPI's, in both directions, and for
+    everything one version, time and source of storage: HAPI sets them when a side is written, so
+    that the two sides of a world would differ in more than is meant, and in what is shown."""
 
     async def handle(request: web.Request) -> web.Response:
         own = f"{request.scheme}://{request.host}/fhir"
@@ -51,13 +51,23 @@ def relay(hapi: str) -> web.Application:
             for name in LINKS:
                 if name in response.headers:
                     answered[name] = response.headers[name].replace(hapi, own)
-            answer = _UPDATED.sub(_STILL, _renamed(await response.read(), hapi, own))
+            answer = _still(_renamed(await response.read(), hapi, own))
             return web.Response(status=response.status, headers=answered, body=answer)
 
     application = web.Application(client_max_size=64 * 1024 * 1024)
     application.router.add_route("*", "/fhir", handle)
     application.router.add_route("*", "/fhir/{rest:.*}", handle)
     return application
+
+
+def _still(text: bytes) -> bytes:
+    """As if everything had been stored once, at one time."""
+
+    def put(found: re.Match[bytes]) -> bytes:
+        own = found[1] != b"source" or found[2].startswith(b"#")
+        return b'"%s":"%s"' % (found[1], _AT[found[1]]) if own else found[0]
+
+    return _STORED.sub(put, text)
 
 
 def _renamed(text: bytes, old: str, new: str) -> bytes:

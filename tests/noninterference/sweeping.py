@@ -16,6 +16,7 @@ from tests.noninterference.asking import Asker
 from tests.noninterference.grow import dataset
 from tests.noninterference.harness import Put, Tally, compare_one, show, show_all
 from tests.noninterference.questions import Combination, Criteria, combinations
+from tests.noninterference.requests import Request
 from tests.noninterference.sweep import FAMILIES, KINDS, Sweep
 from tests.noninterference.worlds import World, key_of
 from tests.rig import Rig
@@ -40,21 +41,21 @@ class Run:
 
     async def until(self, pairs: int) -> None:
         """Go on until so many pairs count, or something differs."""
-        offered = combinations(self.table)
-        if self.sweep.stored:  # its times of storage are its own
-            offered = {t: [c for c in cs if c[0] != _TIME] for t, cs in offered.items()}
         for world in self.sweep:
             first, second = (self.view_of(world, side) for side in (0, 1))
             assert first == second, f"{world.name} shows two different things"
-            requests = list(self._asker(world, offered).requests(PER_WORLD))
-            await compare_one(self.rig, world, self.put, requests, self.tally)
+            await compare_one(self.rig, world, self.put, self.requests(world), self.tally)
             self.worlds += 1
             if self.tally.total >= pairs or self.tally.differences:
                 return
 
-    def _asker(self, world: World, offered: dict[str, list[Combination]]) -> Asker:
+    def criteria(self, world: World) -> Criteria:
+        """What searches in a world are made with."""
         stored = [r for side in (world.first, world.second) for r in side]
-        criteria = Criteria(
+        offered = combinations(self.table)
+        if self.sweep.stored:  # its times of storage are its own
+            offered = {t: [c for c in cs if c[0] != _TIME] for t, cs in offered.items()}
+        return Criteria(
             table=self.table,
             shown=_by_type(self._shown(world)),
             stored=_by_type((str(r["id"]), r) for r in stored),
@@ -64,7 +65,12 @@ class Run:
             asked=self.asked,
             offered=offered,
         )
-        return Asker(world.role, self.sweep.view, world, criteria, self.rng)
+
+    def requests(self, world: World, count: int = PER_WORLD) -> list[Request]:
+        """Requests about what differs in a world."""
+        criteria = self.criteria(world)
+        asker = Asker(world.role, self.sweep.view, world, criteria, self.rng)
+        return list(asker.requests(count))
 
     def _shown(self, world: World) -> Iterator[tuple[str, JsonObject]]:
         for resource in world.first:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from proxy.policy.compile import compile_view
 from proxy.policy.load import load_directory
 from tests.noninterference.harness import Tally, compare, show_all
 from tests.noninterference.policies import CLAIMS, SHIPPED, TRIALS, gather_policies
+from tests.noninterference.refusals import find_answered, refusals
 from tests.noninterference.requests import KINDS_OF_REQUESTS
 from tests.noninterference.sweeping import make_run
 from tests.noninterference.worlds import KINDS, World, dataset, worlds
@@ -21,6 +24,7 @@ from tests.rig import POLICIES, RESTRICTED, embedded, running
 PAIRS = 200  # that count, for each role
 # Of those made at random; more on request, under any seed.
 RANDOM = int(os.environ.get("NONINTERFERENCE_PAIRS", "240"))
+REFUSALS = 400  # of what is not offered
 WHOLE = 5000  # that many meet everything that is offered
 SEED = int(os.environ.get("NONINTERFERENCE_SEED", "1"))
 
@@ -78,6 +82,18 @@ async def test_what_is_hidden_changes_no_answer(
     assert tally.refusals * 5 <= tally.replies
     missing = [(k, r) for k in KINDS for r in KINDS_OF_REQUESTS if not tally.counts[k, r]]
     assert missing == []
+
+
+@pytest.mark.parametrize("role", [*SHIPPED, *TRIALS])
+async def test_what_is_not_offered_is_refused_unasked(role: str, tmp_path: Path) -> None:
+    """Every parameter, modifier, prefix, sort, include and chain that the table refuses, and every
+    name that is none, is refused without a call upstream; by GET and by POST."""
+    app, policies = embedded([]), gather_policies(tmp_path / "policies")
+    async with running(app, tmp_path, roles=[role], policies=policies, claims=CLAIMS) as rig:
+        run = make_run(rig, role, policies, lambda world, side: asyncio.sleep(0), f"{role} {SEED}")
+        found = list(refusals(run.table, run.criteria(next(iter(run.sweep)))))
+        asked = random.Random(SEED).sample(found, min(len(found), REFUSALS))
+        assert await find_answered(rig, role, asked, random.Random(SEED)) == []
 
 
 @pytest.mark.parametrize("role", [*SHIPPED, *TRIALS])
