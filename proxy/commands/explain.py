@@ -35,8 +35,9 @@ def command(policy: str, target: str, policies: Path) -> int:
     """How POLICY (a name or a file) shows an element, and whether a search may ask for it.
 
     PATH is an element (Patient.address.state) or a type; a type prints its elements and its search
-    parameters. Type?param (Patient?birthdate, Observation?code:not) prints one verdict and the
-    elements that it reads. Without either, the types that the policy shows.
+    parameters. Type?param (Patient?birthdate, Observation?code:not, Observation?patient.gender)
+    prints one verdict and the elements that it reads, with a value also of orders and includes
+    (Observation?_sort=date). Without either, the types that the policy shows.
     """
     view = _view(policy, policies)
     table = compute_verdicts(view)
@@ -103,6 +104,24 @@ def _everything(view: View, table: VerdictTable, type_name: str) -> Iterator[str
             text += f"; prefixes {', '.join(verdict.prefixes)}"
         text += f" (also {modifiers})" if modifiers else ""
         yield f"  {code:30} {_way(verdict):32} {text}"
+    yield ""
+    yield "orders and references"
+    yield from _links(view, table, type_name)
+
+
+def _links(view: View, table: VerdictTable, type_name: str) -> Iterator[str]:
+    """What else a search of the type may ask for: orders, what comes along, chains."""
+    if view.identity:
+        return
+    codes = table.parameters(type_name)
+    chains = [f"{c}:{end}" for c in codes for end in table.links.chained(type_name, c)]
+    for name, found in (
+        ("_sort", table.sorts(type_name)),
+        ("_include", table.links.included(type_name)),
+        ("_revinclude", table.links.included(type_name, reverse=True)),
+        ("chains", chains),
+    ):
+        yield f"  {name:30} {', '.join(found) or 'none'}"
 
 
 def _rows(view: View, type_name: str) -> Iterator[str]:
@@ -185,6 +204,9 @@ def _type_at(path: str) -> str:
 def _parameter(view: View, table: VerdictTable, type_name: str, text: str) -> Iterator[str]:
     asked = _read(text)
     verdict = table.verdict(type_name, asked.code, asked.modifier, asked.chain)
+    if verdict.way in ("sort", "include") and "=" in text:
+        yield from _by_value(table, type_name, asked)
+        return
     yield f"{type_name}?{asked.name}: {_way(verdict)}"
     yield f"  {verdict.reason}"
     if verdict.prefixes:
@@ -195,6 +217,19 @@ def _parameter(view: View, table: VerdictTable, type_name: str, text: str) -> It
         source = f", {read.source}" if read.source else ""
         codes = ", by its code system" if read.by_system else ""
         yield f"  reads {read.path}: {read.kind}{codes} ({read.why}{source})"
+
+
+def _by_value(table: VerdictTable, type_name: str, asked: Parameter) -> Iterator[str]:
+    """What is judged by its value: each sort key, or the path of an include."""
+    for value in asked.alternatives:
+        if asked.code == "_sort":
+            found = table.sort(type_name, value.removeprefix("-"))
+        else:
+            found = table.include(value, reverse=asked.code == "_revinclude")
+        yield f"{type_name}?{asked.name}={value}: {_way(found)}"
+        yield f"  {found.reason}"
+        if found.targets:
+            yield f"  leads to {', '.join(found.targets)}"
 
 
 def _read(text: str) -> Parameter:

@@ -13,6 +13,7 @@ from proxy import __version__
 from proxy.engine.access import NEEDS, may
 from proxy.engine.dictionary import describe_type
 from proxy.engine.gateway import Gateway
+from proxy.engine.includes import reach
 from proxy.fhir import registry
 from proxy.fhir.codec import Json, JsonObject, encode
 from proxy.fhir.interaction import OPERATIONS
@@ -45,6 +46,7 @@ _RESULTS: tuple[tuple[str, str, str], ...] = (
     ("_count", "number", "Rows on a page, at most the page size of your role"),
     ("_elements", "string", "Top-level elements to show, of those that your role sees"),
     ("_summary", "token", "true, text, data or false"),
+    ("_sort", "string", "Parameters that sort, each with - before it for the way down"),
     ("_format", "token", "json; no other format is offered"),
     ("_pretty", "token", "Whether the JSON is indented"),
 )
@@ -132,8 +134,26 @@ def _describe(
         parameters: list[Json] = [*_parameters(gateway, table, type_)]
         if parameters:
             found["searchParam"] = parameters
+        found |= _includes(caller, view, table, type_)
     if operations:
         found["operation"] = operations
+    return found
+
+
+def _includes(caller: Caller, view: View, table: VerdictTable, type_: str) -> JsonObject:
+    """What may come along with rows of the type, in both directions."""
+    if view.identity:
+        return {"searchInclude": ["*"], "searchRevInclude": ["*"]}
+    found: JsonObject = {}
+    for name, reverse in (("searchInclude", False), ("searchRevInclude", True)):
+        listed: list[Json] = [
+            path
+            for path in table.links.included(type_, reverse=reverse)
+            if reach(caller, view, path.partition(":")[0],
+                     table.include(path, reverse=reverse), reverse=reverse)
+        ]  # fmt: skip
+        if listed:
+            found[name] = listed
     return found
 
 
@@ -141,15 +161,21 @@ def _parameters(gateway: Gateway, table: VerdictTable, type_: str) -> Iterator[J
     """The parameters that are answered: of our registry, our view, and the upstream if it said."""
     upstream = gateway.upstream_parameters
     known = None if upstream is None else upstream.get(type_, frozenset())
+    sorts = frozenset(table.sorts(type_))
     for code, verdict in table.parameters(type_).items():
         if verdict.kind == "refuse" or (known is not None and code not in known):
             continue
+        reason = _reason(table, type_, code, verdict)
+        if code in sorts:
+            reason += "; sorts"
+        if ends := table.links.chained(type_, code):
+            reason += f"; chained to {', '.join(ends)}"
         defined = registry.get(type_)[code]
         yield {
             "name": code,
             "definition": defined.url,
             "type": defined.type,
-            "documentation": _reason(table, type_, code, verdict),
+            "documentation": reason,
         }
 
 

@@ -27,6 +27,9 @@ from proxy.errors import Forbidden, NotSupported, TooCostly, UpstreamBroken
 from proxy.fhir import registry
 from proxy.fhir.r4 import SearchParameter
 from proxy.fhir.search import Parameter, escape
+from proxy.policy.compile import View
+from proxy.policy.model import Caller
+from proxy.policy.verdicts import Verdict
 
 Gathering = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", list[Seen]]
 
@@ -55,15 +58,20 @@ def parse_include(context: Context, p: Parameter) -> Include:
     if found.kind == "refuse":
         raise found.error()
     source, code, *_ = p.value.split(":")
-
-    def comes(type_: str) -> bool:
-        return may(context.caller, context.view, "include", type_)
-
-    targets = found.targets if reverse else tuple(filter(comes, found.targets))
-    if not targets or (reverse and not comes(source)):
+    targets = reach(context.caller, context.view, source, found, reverse=reverse)
+    if not targets:
         raise Forbidden("The scopes of your token do not cover what this include leads to.")
-    known = registry.get(source)[code]
-    return Include(source, known, frozenset(targets), reverse, bool(p.modifier))
+    return Include(source, registry.get(source)[code], targets, reverse, bool(p.modifier))
+
+
+def reach(
+    caller: Caller, view: View, source: str, found: Verdict, *, reverse: bool
+) -> frozenset[str]:
+    """The types that an include with the verdict ``found`` leads to for this caller; none: nothing
+    would come along, since the token does not cover it."""
+    if reverse:
+        return frozenset(found.targets if may(caller, view, "include", source) else ())
+    return frozenset(t for t in found.targets if may(caller, view, "include", t))
 
 
 def gather(

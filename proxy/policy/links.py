@@ -103,33 +103,22 @@ class Links:
         reads = tuple(dict.fromkeys(step.reads + last.reads))
         return Verdict("translate", "chain", reason, reads, (target,), "always")
 
-    def included(self, type_name: str) -> tuple[str, ...]:
-        """What a search of the type may include."""
-        return self._offered(lambda source, _: source == type_name, reverse=False)
-
-    def reverse_included(self, type_name: str) -> tuple[str, ...]:
-        """What that refers to matches of the type may be included."""
-        return self._offered(lambda _, ends: type_name in ends, reverse=True)
-
-    def chained(self, type_name: str) -> tuple[str, ...]:
-        """The references of the type that chains may follow, ``code:Target``."""
-        return tuple(
-            f"{code}:{end}"
-            for (source, code), ends in sorted(self._chains.items())
-            for end in sorted(ends)
-            if source == type_name and self._grants(end, "search")
-            and self._rows.get(source, {})[code, ""].kind != "refuse"
-        )  # fmt: skip
-
-    def _offered(
-        self, wanted: Callable[[str, frozenset[str]], bool], *, reverse: bool
-    ) -> tuple[str, ...]:
+    def included(self, type_name: str, *, reverse: bool = False) -> tuple[str, ...]:
+        """What a search of the type may include: its own references, or those that lead to it."""
         return tuple(
             f"{source}:{code}"
             for (source, code), ends in sorted(self._includes.items())
-            if wanted(source, ends)
+            if (type_name in ends if reverse else source == type_name)
             and self.include(f"{source}:{code}", reverse=reverse).kind != "refuse"
         )
+
+    def chained(self, type_name: str, code: str) -> tuple[str, ...]:
+        """The types at the end of a reference on which a chain may put a condition."""
+        step = self._rows.get(type_name, {}).get((code, ""))
+        ends = self._chains.get((type_name, code), frozenset())
+        if step is None or step.kind == "refuse":
+            return ()
+        return tuple(end for end in sorted(ends) if self._grants(end, "search"))
 
     def _grants(self, type_name: str, word: str) -> bool:
         return word in self._access.get(type_name, ())

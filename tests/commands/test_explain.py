@@ -59,7 +59,12 @@ def test_a_type_lists_every_element_and_parameter(policy: str, capsys: Output) -
     for path in ("Patient.birthDate", "Patient.communication.language", "Patient.name"):
         (line,) = [x for x in elements.splitlines() if x.split()[:1] == [path]]
         assert line.split()[1] == find_view(policy).lens(path).kind + ":"
+    parameters, links = parameters.split("\n\norders and references\n")
     shown = {line.split()[0]: line.split()[1].rstrip(",") for line in parameters.splitlines()}
+    listed = {line.split()[0]: line for line in links.splitlines()}
+    assert set(listed) == {"_sort", "_include", "_revinclude", "chains"}
+    assert "gender" in listed["_sort"]
+    assert "Observation:patient" in listed["_revinclude"]
     assert shown == {c: v.kind for c, v in table_of(policy).parameters("Patient").items()}
 
 
@@ -83,9 +88,13 @@ def test_a_type_lists_every_element_and_parameter(policy: str, capsys: Output) -
         ("Observation?code:not", ["allow, codes", "by its code system"]),
         ("Observation?subject", ["translate, reference", "takes ids of", "Patient"]),
         ("Patient?_count", ["allow, result"]),
-        ("Patient?_sort", ["refuse", "storage"]),
+        ("Patient?_sort", ["allow, sort", "by its value"]),
+        ("Patient?_sort=-gender,birthdate", ["_sort=-gender: allow, sort\n",
+                                             "birthdate: refuse\n", "Sortable here: active, "]),
+        ("Observation?_include=Observation:subject", ["allow, include", "leads to", "Patient"]),
+        ("Patient?_revinclude=Provenance:target", ["refuse", "Offered: "]),
         ("Patient?famly", ["refuse", "not known"]),
-        ("Observation?subject:Patient.name", ["refuse", "Chained"]),
+        ("Observation?subject:Patient.name", ["refuse", "chained"]),
     ],
 )
 def test_one_element_or_parameter(target: str, expected: list[str], capsys: Output) -> None:

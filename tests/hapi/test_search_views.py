@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import aiohttp
 import pytest
@@ -71,7 +71,7 @@ class Upstream:
 
     def ids(self, type_: str, query: str) -> list[str]:
         """What HAPI itself answers, in its order."""
-        form = (*(tuple(p.split("=", 1)) for p in query.split("&")), ("_count", "200"))
+        form = (*parse_qsl(query), ("_count", "200"))
         bundle = json.loads(self.serve(Ask(path=f"{type_}/_search", form=form)).body)
         return [entry["resource"]["id"] for entry in bundle.get("entry", [])]
 

@@ -281,6 +281,15 @@ PLANTS = (
           mend="write page-size"),
     plant("an include that is no parameter", "search", 'include = ["Observation:subjct"]',
           what="no search parameter subjct", mend="write subject"),
+    plant("a chain of an unknown type", "search", 'chain = ["Observaton:subject"]',
+          what="Observaton is not an R4 resource type", mend="write Observation"),
+    plant("a chain to an unknown type", "search", 'chain = ["Observation:subject:Patent"]',
+          what="Patent is not an R4 resource type", mend="write Patient"),
+    plant("an include to a type that the reference has not", "search",
+          'include = ["Patient:organization:Patient"]', what="has no target Patient",
+          mend="write Organization"),
+    plant("a chain that is text", "search", 'chain = "Observation:subject"',
+          what="not a list", mend="write chain"),
 )
 # What an identity view may have: in it, all others are mistakes for having their table at all.
 OF_IDENTITY = frozenset({TOP, "acess", "access", "search"})
@@ -298,9 +307,60 @@ def write_into(text: str, row: Plant) -> tuple[str, int]:
     else:
         lines.append(f"[{row.table}]")
         at = len(lines)
+    if row.table == "search":
+        _take_out(lines, at, row.lines[-1].partition(" ")[0])
     lines[at:at] = row.lines
     header = row.table == "acess"  # the table itself is the mistake
     return "\n".join(lines), at if header else at + len(row.lines)
+
+
+def _take_out(lines: list[str], at: int, key: str) -> None:
+    """Take a key's line, or the lines of its list, out of the table whose lines begin at ``at``."""
+    end = next((i for i in range(at, len(lines)) if lines[i].startswith("[")), len(lines))
+    here = [i for i in range(at, end) if lines[i].partition(" ")[0] == key]
+    for first in here:
+        whole = not lines[first].endswith("[")
+        last = first if whole else next(i for i in range(first, end) if lines[i] == "]")
+        del lines[first : last + 1]
+
+
+FOLLOWED = """
+title   = "Paths"
+basis   = "test"
+extends = "case-report"
+
+[access]
+Observation  = ["read", "search"]
+Patient      = ["read", "search"]
+Organization = ["read"]
+Device       = ["include"]
+
+[search]
+"""
+NOWHERE = [
+    ('include = ["Flag:patient"]', "Flag is not shown", "take it out"),
+    ('chain = ["Flag:patient"]', "Flag is not shown", "take it out"),
+    ('include = ["Patient:organization"]', "at its end has include under [access]", '"include"'),
+    ('chain = ["Patient:organization"]', "at its end has search under [access]", '"search"'),
+    ('include = ["Observation:subject:Patient"]', "at its end has include under [access]", ""),
+    ('include = ["Observation:subject"]', "", ""), ('chain = ["Observation:subject"]', "", ""),
+    ('include = ["Observation:subject:Device"]', "", ""),
+]
+
+
+@pytest.mark.parametrize(("line", "what", "mend"), NOWHERE, ids=[n[0] for n in NOWHERE])
+def test_paths_lead_somewhere(line: str, what: str, mend: str, tmp_path: Path) -> None:
+    """A reference that may be followed must start at a type that shows, and lead to one that
+    [access] lets come along, or lets be searched."""
+    shutil.copy(POLICIES / "case-report.toml", tmp_path)
+    file = tmp_path / "paths.toml"
+    file.write_text(FOLLOWED + line)
+    mistakes = read_policies([file]).mistakes
+    assert len(mistakes) == (what != "")
+    for mistake in mistakes:
+        assert mistake.line == len(FOLLOWED.split("\n"))
+        assert what in mistake.what
+        assert mend in mistake.mend
 
 
 def planted(folder: Path, policy: str, row: Plant) -> tuple[list[Mistake], Path, int]:
