@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -53,12 +54,27 @@ def hapi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     The server is one for the whole session: a test uses ids of its own.
     """
-    if url := os.environ.get("HAPI_URL"):
+    with _real("HAPI_URL", tmp_path_factory) as base:
+        yield base
+
+
+@pytest.fixture(scope="session")
+def hapi_view(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Base URL of a second real HAPI server, for what a view shows: ``HAPI_VIEW_URL``, else it is
+    started. Who uses it empties it again."""
+    with _real("HAPI_VIEW_URL", tmp_path_factory) as base:
+        yield base
+
+
+@contextmanager
+def _real(variable: str, folders: pytest.TempPathFactory) -> Iterator[str]:
+    """The HAPI that the environment names, else one of this repository."""
+    if url := os.environ.get(variable):
         yield url.rstrip("/")
         return
     if not HAPI_JAR.is_file():
-        absent("HAPI is not built; run `make hapi-jar`, or set HAPI_URL")
-    log = tmp_path_factory.mktemp("hapi") / "hapi.log"
+        absent(f"HAPI is not built; run `make hapi-jar`, or set {variable}")
+    log = folders.mktemp("hapi") / "hapi.log"
     port = free_port()
     base = f"http://127.0.0.1:{port}/fhir"
     with log.open("wb") as output:

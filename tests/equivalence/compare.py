@@ -1,0 +1,129 @@
+"""The same search asked of both twins, and where the answers differ."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+
+from tests.equivalence.asking import Found, Row, ask_all
+from tests.equivalence.deviations import Rule, rule_for
+from tests.equivalence.queries import Query, Shape
+from tests.equivalence.twins import Twins
+from tests.views import differences
+
+REFUSALS = (400, 403)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was compared. ``answered``: by both. ``shapes``: of those; ``hits``: of those that found
+    rows; ``refused``: of the others. ``deviating``: by the name of a deviation. ``differing``: one
+    line for each difference."""
+
+    answered: list[Query] = field(default_factory=list)
+    shapes: Counter[Shape] = field(default_factory=Counter)
+    hits: Counter[Shape] = field(default_factory=Counter)
+    refused: Counter[Shape] = field(default_factory=Counter)
+    deviating: Counter[str] = field(default_factory=Counter)
+    differing: list[str] = field(default_factory=list)
+    asked: int = 0
+
+    def __str__(self) -> str:
+        passed = "".join(f"\n  {count:4} {name}" for name, count in sorted(self.deviating.items()))
+        answered = f"{len(self.answered)} of {self.asked} answered by both"
+        return f"{answered}, {len(self.differing)} differ; deviations:{passed or ' none'}"
+
+
+def same(tally: Tally) -> None:
+    """Fail with every difference, each on a line."""
+    if tally.differing:
+        pytest.fail("\n".join(tally.differing), pytrace=False)
+
+
+async def compare(twins: Twins, session: aiohttp.ClientSession, queries: Iterable[Query]) -> Tally:
+    """Ask both everything."""
+    asked = list(queries)
+    tally = Tally(asked=len(asked))
+    rules = [rule_for(twins.table, query, forwarded=twins.view.identity) for query in asked]
+    through, plain = await asyncio.gather(
+        ask_all(twins.proxy(session), asked),
+        ask_all(
+            twins.plain(session), [q for rule in rules for group in rule.instead for q in group]
+        ),
+    )
+    rest = iter(plain)
+    for query, rule, one in zip(asked, rules, through, strict=True):
+        other = common([united([next(rest) for _ in group]) for group in rule.instead])
+        tally.deviating.update(rule.names)
+        _note(tally, query, rule, one, other)
+        tally.differing += [f"{query.text}: {text}" for text in judge(query, rule, one, other)]
+    return tally
+
+
+def _note(tally: Tally, query: Query, rule: Rule, one: Found, other: Found) -> None:
+    if one.status == other.status == 200:
+        tally.answered.append(query)
+        tally.shapes.update(query.shapes)
+        if one.rows:
+            tally.hits.update(query.shapes)
+    elif one.status >= 400 and (rule.refused or other.status >= 400):
+        tally.refused.update(query.shapes)
+
+
+def judge(query: Query, rule: Rule, one: Found, other: Found) -> Iterator[str]:
+    """Where the proxy's answer is not the plain server's."""
+    if rule.refused:
+        if one.status not in REFUSALS:
+            yield f"is not refused: {one.status}"
+        return
+    if one.status >= 500 or one.status // 100 != other.status // 100:
+        yield f"status {one.status} | {other.status} {one.text or other.text}"
+        return
+    for mode in ("match", "include"):
+        here = one.names(mode)
+        there = [r.name for r in other.rows if r.mode == mode and not _is_excused(r, rule, here)]
+        if Counter(here) != Counter(there):
+            more, less = set(here) - set(there), set(there) - set(here)
+            sizes = f"{mode} {len(here)} | {len(there)}"
+            yield f"{sizes}: only here {_few(more)}, only there {_few(less)}"
+        elif mode == "match" and query.sorted and here != there:
+            yield f"order {_few(here, 20)} | {_few(there, 20)}"
+    theirs = {row.name: row.content for row in other.rows}
+    for row in one.rows:
+        if row.name in theirs:
+            for text in differences(row.content, theirs[row.name]):
+                yield f"{row.name}{text}"
+
+
+def united(found: list[Found]) -> Found:
+    """The rows of several answers, each once; the first that is an error instead."""
+    if len(found) == 1:
+        return found[0]
+    failed = next((one for one in found if one.status != 200), None)
+    rows = {(row.mode, row.name): row for one in found for row in one.rows}
+    return failed or Found(200, tuple(rows.values()))
+
+
+def common(found: list[Found]) -> Found:
+    """The rows that all answers have; the first that is an error instead."""
+    if len(found) == 1:
+        return found[0]
+    failed = next((one for one in found if one.status != 200), None)
+    names = set.intersection(*({row.name for row in one.rows} for one in found))
+    return failed or Found(200, tuple(row for row in found[0].rows if row.name in names))
+
+
+def _is_excused(row: Row, rule: Rule, here: list[str]) -> bool:
+    return row.name not in here and any(excused(row) for excused in rule.excused)
+
+
+def _few(names: Iterable[str], most: int = 3) -> str:
+    listed = list(names) if isinstance(names, list) else sorted(names)
+    return ", ".join(listed[:most]) + (
+        f" and {len(listed) - most} more" if len(listed) > most else ""
+    )

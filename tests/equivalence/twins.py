@@ -1,0 +1,170 @@
+"""A view as two servers: the proxy before the originals, and a second HAPI that holds what the
+view shows of them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import aiohttp
+
+from proxy.fhir.codec import JsonObject, decode, encode
+from proxy.fhir.reference import Bases
+from proxy.fhir.structure import RESOURCES
+from proxy.policy.compile import Scope, View, compile_view
+from proxy.policy.load import load_directory
+from proxy.policy.verdicts import VerdictTable, compute_verdicts
+from tests.equivalence.asking import Server
+from tests.gateway import Gateway
+from tests.loading import load, unload
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+SHIPPED, OURS = REPOSITORY / "policies", Path(__file__).resolve().parent / "policies"
+ROLES = ("investigator", "whole", "open", "researcher-limited", "researcher-deidentified")
+CLAIMS: Mapping[str, Mapping[str, object]] = {}
+ASSIGNED = ("versionId", "lastUpdated", "source")
+
+
+@dataclass(frozen=True, slots=True)
+class Twins:
+    """``shown``: by type, what the role is shown of what it may search. ``second``: the base of
+    the HAPI that holds exactly what it is shown."""
+
+    role: str
+    gateway: Gateway
+    first: str
+    second: str
+    shown: Mapping[str, list[JsonObject]]
+
+    @property
+    def view(self) -> View:
+        return view_of(self.role)
+
+    @property
+    def table(self) -> VerdictTable:
+        return table_of(self.role)
+
+    @property
+    def types(self) -> list[str]:
+        """The types that the role may search."""
+        return searchable(self.view)
+
+    def proxy(self, session: aiohttp.ClientSession) -> Server:
+        return Server(self.gateway.base, session, self.gateway.tokens[self.role])
+
+    def plain(self, session: aiohttp.ClientSession) -> Server:
+        return Server(self.second, session)
+
+
+@cache
+def view_of(role: str) -> View:
+    """The view of a role, which is named as its policy."""
+    return compile_view((load_directory(SHIPPED) | load_directory(OURS))[role])
+
+
+@cache
+def table_of(role: str) -> VerdictTable:
+    return compute_verdicts(view_of(role))
+
+
+def searchable(view: View) -> list[str]:
+    """The types that a view lets be searched."""
+    return [t for t, offered in view.policy.access.items() if "search" in offered]
+
+
+def all_policies(folder: Path) -> Path:
+    """The folder, with the policies of the product and those of these tests."""
+    for file in (*SHIPPED.glob("*.toml"), *OURS.glob("*.toml")):
+        shutil.copy(file, folder)
+    return folder
+
+
+async def stored(base: str, types: Iterable[str]) -> list[JsonObject]:
+    """Everything of the types that a server holds, as it stores it."""
+    found: list[JsonObject] = []
+    async with aiohttp.ClientSession() as session:
+        for type_name in types:
+            url = f"{base}/{type_name}?_count=200"
+            while url:
+                async with session.get(url, headers={"Cache-Control": "no-cache"}) as response:
+                    body = decode(await response.read())
+                assert isinstance(body, dict), url
+                entries, links = body.get("entry", []), body.get("link", [])
+                assert isinstance(entries, list)
+                assert isinstance(links, list)
+                found += [e["resource"] for e in entries]  # type: ignore[index,misc,call-overload]
+                url = next((k["url"] for k in links if k["relation"] == "next"), "")  # type: ignore[index,call-overload,assignment]
+    return found
+
+
+def shown_of(
+    view: View, gateway: Gateway, first: str, resources: Iterable[JsonObject]
+) -> Iterator[JsonObject]:
+    """What a role is shown of resources, as the proxy's own parts show it."""
+    for resource in resources:
+        if view.identity:
+            yield _unassigned(resource)
+            continue
+        scope = Scope(
+            namer=gateway.namer(view.name),
+            bases=Bases(first),
+            public=gateway.base,
+            today=datetime.now(UTC).date(),
+            shows=view.shows,
+            pseudonym=view.pseudonym,
+            claims=gateway.claims.get(view.name, {}),
+        )
+        shown = view.reveal(resource, scope)
+        if shown is not None:
+            yield _unassigned(shown)
+
+
+def _unassigned(resource: JsonObject) -> JsonObject:
+    """Without what the server that stores it sets itself."""
+    meta = resource.get("meta")
+    if not isinstance(meta, dict):
+        return resource
+    return resource | {"meta": {k: v for k, v in meta.items() if k not in ASSIGNED}}
+
+
+def in_reference_order(resources: Iterable[JsonObject]) -> list[JsonObject]:
+    """What is referenced first: HAPI resolves references when they are written."""
+    waiting = {f"{r['resourceType']}/{r['id']}": r for r in resources}
+    ordered: list[JsonObject] = []
+
+    def put(name: str) -> None:
+        resource = waiting.pop(name, None)
+        if resource is not None:
+            for text in re.findall(rb'"reference":"([^"]+)"', encode(resource)):
+                put(text.decode())
+            ordered.append(resource)
+
+    for name in list(waiting):
+        put(name)
+    return ordered
+
+
+@contextmanager
+def materialized(role: str, gateway: Gateway, first: str, second: str) -> Iterator[Twins]:
+    """The view of ``role`` over all that the first HAPI holds, in the second for the time of the
+    block."""
+    view = view_of(role)
+    # In an identity view references to types that cannot be searched stay: they need targets.
+    types = RESOURCES if view.identity else view.policy.access
+    shown = shown_of(view, gateway, first, asyncio.run(stored(first, types)))
+    held = in_reference_order(shown)
+    by_type: dict[str, list[JsonObject]] = {t: [] for t in searchable(view)}
+    for resource in held:
+        by_type.get(str(resource["resourceType"]), []).append(resource)
+    try:
+        asyncio.run(load(second, held))
+        yield Twins(role, gateway, first, second, by_type)
+    finally:
+        asyncio.run(unload(second, held))
