@@ -77,7 +77,8 @@ tests/clients/node_modules/made: tests/clients/package.json
 	npm --prefix tests/clients install --no-package-lock --no-audit --no-fund --silent
 	@touch $@
 
-# Starts the HAPI of this repository unless HAPI_URL names a running one.
+# Starts the HAPI of this repository, and a second one for what views show, unless HAPI_URL and
+# HAPI_VIEW_URL name running ones.
 test-hapi: $(HAPI_JAR) clients
 	CI=true $(BIN)/pytest -m hapi $(ARGS)
 
