@@ -107,15 +107,15 @@ class Filler:
         at = story.facility
         city, _, state, postal = story.place
         place = at.place
-        self._values: dict[str, str] = {
+        self.values: dict[str, str] = {
             name: self._id(type_name, story.id(type_name, key))
             for name, type_name, key in _IDS
         }
-        self._values |= {
+        self.values |= {
             name: self._id(type_name, f"{stem}{at.slug}") for name, type_name, stem in _PLACES
         }
         role = next(i for t, i in self._held if t == "PractitionerRole" and i.endswith("attending"))
-        self._values |= {
+        self.values |= {
             "other-patient": self._id("Patient", other.story.id("Patient", "patient")),
             "practitioner-role": self._id("PractitionerRole", role),
             "eicr": self._document(_get(case.eicr, "identifier")),
@@ -162,7 +162,7 @@ class Filler:
     def fill(self, text: str, search: Search) -> tuple[str, Pairs]:
         """Type and decoded parameters of ``text``, which belongs to ``search``."""
         date = next((c for c in codes(search.text) if _is_date(search.type, c)), "")
-        values = self._values | {"type": search.type, "date-parameter": date}
+        values = self.values | {"type": search.type, "date-parameter": date}
         type_name, _, query = text.partition("?")
         split = [pair.partition("=") for pair in query.split("&")]
         pairs = tuple((name.format(**values), value.format(**values)) for name, _, value in split)
