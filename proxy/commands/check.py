@@ -14,6 +14,7 @@ from proxy.policy.compile import compile_view
 from proxy.policy.load import Loaded, read_policies
 from proxy.policy.mistakes import offer
 from proxy.policy.model import Policy
+from proxy.policy.rows import claims_needed
 
 CONFIG = "config.toml"
 DIRECTORY = "policies"
@@ -60,6 +61,10 @@ def command(policies: tuple[str, ...], config: str | None, url: str | None) -> i
         wrong += _check_roles(settings, loaded)
     if url is not None and not wrong:
         wrong += _sample(url, settings, list(loaded.policies.values()))
+    for policy in loaded.policies.values() if not wrong else ():
+        if policy.rows:
+            claims = ", ".join(sorted(claims_needed(policy.rows))) or "no claim"
+            click.echo(f"{policy.name}: some rows of {', '.join(sorted(policy.rows))}, by {claims}")
     if not wrong:
         click.echo("no mistakes in " + (", ".join(loaded.policies) or "the configuration"))
     return 1 if wrong else 0

@@ -109,6 +109,18 @@ def _judge_search(type_: str, text: str, source: Source, findings: Findings) -> 
         found = _wrong(type_, p)
         if found is not None:
             findings.wrong(source, *found)
+        elif _finds_beginnings(type_, p):
+            findings.doubtful(
+                source,
+                f"{p.name} finds what begins as the claim does: M is MI, MN and MO",
+                f"write {p.code}:exact",
+            )
+
+
+def _finds_beginnings(type_: str, p: Parameter) -> bool:
+    """Whether the values of a claim select more than themselves."""
+    claims = any(CLAIM.fullmatch(value) for value in p.alternatives)
+    return claims and not p.modifier and registry.get(type_)[p.code].type == "string"
 
 
 def _wrong(type_: str, p: Parameter) -> tuple[str, str] | None:

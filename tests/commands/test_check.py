@@ -32,6 +32,8 @@ def test_shipped_policies(folder: Path, capsys: Output) -> None:
     """Without arguments the policies of ./policies are checked."""
     assert main(["check"]) == 0
     assert capsys.readouterr().out == (
+        "epidemiologist: some rows of Bundle, Composition, Condition, DiagnosticReport, Encounter, "
+        "Observation, Patient, RelatedPerson, Specimen, by conditions, jurisdictions\n"
         "no mistakes in case-report, epidemiologist, investigator, public, "
         "researcher-deidentified, researcher-limited\n"
     )

@@ -203,3 +203,21 @@ def test_every_spelling_of_the_table_is_read(text: str, tmp_path: Path) -> None:
     assert ["identity view has no [rows]" in m.what for m in read_policies([file]).mistakes] == [
         True
     ]
+
+
+def test_a_claim_that_finds_beginnings_is_doubtful(tmp_path: Path) -> None:
+    """A string is found by its beginning unless it says exact: the author is warned."""
+    file = tmp_path / "p.toml"
+    for search, warned in (
+        ("address-state={states}", True),
+        ("address-state:exact={states}", False),
+        ("address-state=MI", False),
+        ("gender={genders}", False),
+    ):
+        file.write_text(BASE.replace("active=true", search))
+        loaded = read_policies([file])
+        assert loaded.mistakes == ()
+        found = [w for w in loaded.warnings if "begins as the claim does" in w.what]
+        assert [(w.line, w.mend) for w in found] == (
+            [(10, "write address-state:exact")] if warned else []
+        )
