@@ -1,6 +1,7 @@
 """Run the benchmarks; end with the goals met or missed.
 
-``--rounds N``: how often each is timed (default 15). ``--only engine|wire``. ``--strict``: exit 1
+``--rounds N``: how often each thing is timed (default 15). ``--only PART``: engine, hidden, wire or
+search. ``--small``: a few resources and requests, to see that everything runs. ``--strict``: exit 1
 if a goal is missed.
 """
 
@@ -10,26 +11,33 @@ import argparse
 import os
 import platform
 import sys
+from collections.abc import Sequence
 
-from benchmarks import engine, wire
-from benchmarks.report import Goal
+from benchmarks import engine, hidden, search, wire
+from benchmarks.report import Effort, Goal
 
-PARTS = {"engine": engine.measure, "wire": wire.measure}
+PARTS = {
+    "engine": engine.measure,
+    "hidden": hidden.measure,
+    "wire": wire.measure,
+    "search": search.measure,
+}
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", choices=sorted(PARTS))
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--strict", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     print(
         f"Python {platform.python_version()}, {os.cpu_count()} cores; only ratios of one run count"
     )
     goals: list[Goal] = []
     for name, measure in PARTS.items():
         if options.only in (None, name):
-            goals += measure(options.rounds)
+            goals += measure(Effort(options.rounds, options.small))
     print("\nGoals")
     for goal in goals:
         print(f"  {goal}")

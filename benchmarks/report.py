@@ -8,6 +8,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+Work = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured. ``rounds``: how often each thing is timed. ``small``: a few resources
+    and requests, to see that everything runs; the numbers then mean nothing."""
+
+    rounds: int = 15
+    small: bool = False
+
+    def of(self, number: int, few: int) -> int:
+        """``number``, or ``few`` if little is to be measured."""
+        return few if self.small else number
+
 
 @dataclass(frozen=True, slots=True)
 class Goal:
@@ -31,32 +46,35 @@ class Goal:
         )
 
 
-def seconds(work: Callable[[], object]) -> float:
+def seconds(work: Work) -> float:
     """CPU seconds of one call: what else runs on the machine counts as little as can be."""
     begun = time.process_time()
     work()
     return time.process_time() - begun
 
 
-def side_by_side(works: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
-    """CPU seconds of each work, ``rounds`` times, taken in turn so that noise meets all alike.
+def fastest(works: Sequence[Sequence[Work]], rounds: int) -> list[float]:
+    """CPU seconds of each work, a work being the list of its parts.
 
-    One round before is not counted: it fills caches and compiles what is compiled on first use.
+    Every part is run ``rounds`` times, in turn with the same part of the other works, and its
+    fastest round counts: what else the machine does can only make a round slower. One round before
+    is not counted: it fills caches and compiles what is compiled on first use.
     """
     gc.collect()
     gc.freeze()  # what is held meanwhile is no work of theirs
-    times: list[list[float]] = [[] for _ in works]
+    best = [[float("inf")] * len(parts) for parts in works]
     for turn in range(rounds + 1):
-        for index, work in enumerate(works):
-            spent = seconds(work)
-            if turn:
-                times[index].append(spent)
-    return times
+        for index in range(len(works[0])):
+            for parts, known in zip(works, best, strict=True):
+                spent = seconds(parts[index])
+                if turn:
+                    known[index] = min(known[index], spent)
+    return [sum(known) for known in best]
 
 
-def ratio(over: Sequence[float], under: Sequence[float]) -> float:
-    """The median of the rounds' ratios."""
-    return statistics.median(a / b for a, b in zip(over, under, strict=True))
+def middle(times: Sequence[float]) -> float:
+    """The median in milliseconds."""
+    return statistics.median(times) * 1e3
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
