@@ -29,6 +29,12 @@ _MODIFIERS = frozenset(
 _IN = {"in": "", "not-in": "not"}
 
 
+_BOUNDS = {
+    **dict.fromkeys(("ge", "gt", "sa"), "lower"),
+    **dict.fromkeys(("le", "lt", "eb"), "upper"),
+}
+
+
 class Refused(Exception):
     """A search that is not possible. The text repeats what was asked, as servers do."""
 
@@ -51,6 +57,7 @@ def run(store: Store, type: str, pairs: Pairs, base: str) -> list[Version]:
     """The current resources of ``type`` that satisfy every criterion, in storage order or as
     ``_sort`` says. Raises :class:`Refused`."""
     found = list(store.of_type(type))
+    _check_dates(type, pairs)
     for name, value in pairs:
         # HAPI drops a criterion without a value (a string one only if it allows `:contains`), so
         # that everything matches.
@@ -60,6 +67,22 @@ def run(store: Store, type: str, pairs: Pairs, base: str) -> list[Version]:
         if name == "_sort":
             found = _order(type, found, value)
     return found
+
+
+def _check_dates(type: str, pairs: Pairs) -> None:
+    """As HAPI: a date takes no list, one lower and one upper bound, and other prefixes (none is
+    both bounds) stand alone. Raises :class:`Refused`."""
+    bounds: dict[str, list[str]] = {}
+    for name, value in pairs:
+        known = registry.get(type).get(name)
+        if known is None or known.type != "date" or not value:
+            continue
+        if len(search.split(value, ",")) > 1:
+            raise Refused("HAPI-1930: DateRange parameter does not support OR queries")
+        bounds.setdefault(name, []).append(_BOUNDS.get(value[:2], "both"))
+    if any(len(set(found)) < len(found) or ("both" in found and found[1:])
+           for found in bounds.values()):  # fmt: skip
+        raise Refused("HAPI-1923: Can not have multiple date range parameters for the same param")
 
 
 def _narrow(

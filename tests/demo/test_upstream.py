@@ -133,6 +133,27 @@ async def test_errors_are_outcomes_that_echo(
 
 
 @pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("birthdate=1957-03-04,1958-03-04", 400),
+        ("birthdate=ge1957-03-04,lt1951-01-01", 400),
+        ("birthdate=ge1957-03-04&birthdate=ge1958-03-04", 400),
+        ("birthdate=lt1957-03-04&birthdate=le1958-03-04", 400),
+        ("birthdate=1957-03-04&birthdate=ge1950-03-04", 400),
+        ("birthdate=ne1957-03-04&birthdate=ne1958-03-04", 400),
+        ("birthdate=ge1957-03-04&birthdate=lt1958-03-04", 200),
+        ("birthdate=sa1957-03-04&birthdate=eb1958-03-04", 200),
+        ("birthdate=ne1957-03-04", 200),
+    ],
+)
+async def test_dates_are_one_range(upstream: Upstream, query: str, status: int) -> None:
+    """A date takes no list, and at most one lower and one upper bound."""
+    base = await upstream(people()[:1])
+    found, _, _ = await get(f"{base}/Patient?{query}")
+    assert found == status
+
+
+@pytest.mark.parametrize(
     ("search", "wanted"),
     [
         pytest.param("Patient?gender=male&birthdate=lt1955-01-01", ["0", "2", "4"], id="and"),
