@@ -22,6 +22,9 @@ from proxy.fhir.r4 import SearchParameter
 Keeping = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", list[Seen]]
 
 
+_REMEMBERED = 2_000  # ends kept while a result is walked, so that few are asked for twice
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
     """``parameter`` of a row must lead to a resource of type ``target`` that meets all
@@ -61,6 +64,8 @@ def keep(
     ends = {(at, n): _ends(context, chain, row)
             for at, row in enumerate(rows) for n, chain in enumerate(chains)}  # fmt: skip
     names = dict.fromkeys(name for found in ends.values() for name in found)
+    if len(known) > _REMEMBERED:
+        known.clear()
     yield from fetch_targets(context, names, known, work)
     return [
         row

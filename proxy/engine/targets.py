@@ -71,10 +71,13 @@ def name_targets(context: Context, source: Seen, parameter: SearchParameter) -> 
 def fetch_targets(context: Context, names: Iterable[Name], known: Known, work: Work) -> Fetching:
     """Fetch what is named and not yet known, all at once, and add it to ``known``."""
     asked: dict[str, list[str]] = {}
+    scope = context.scope()
     for type_, id_ in names:
         if (type_, id_) not in known:
             known[type_, id_] = None
-            asked.setdefault(type_, []).extend(real_ids(context, type_, id_))
+            # Under the current key: at most one.
+            real = [r for r in context.real_ids(type_, id_) if scope.show_id(type_, r) == id_]
+            asked.setdefault(type_, []).extend(real)
     asks = [
         (type_, ids[at : at + CHUNK])
         for type_, ids in asked.items()
@@ -103,12 +106,6 @@ def see_target(context: Context, row: Row) -> Seen | None:
     """The row as shown; None if the caller does not see it."""
     shown = reveal(context, row.body)
     return None if shown is None else Seen(row, shown)
-
-
-def real_ids(context: Context, type_: str, shown: str) -> list[str]:
-    """The id that is shown so under the current key: at most one."""
-    scope = context.scope()
-    return [r for r in context.real_ids(type_, shown) if scope.show_id(type_, r) == shown]
 
 
 def ask_rows(
