@@ -28,6 +28,7 @@ _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f-\xa0\\<>\"{}|^`\u2028\u2029]")
 _ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_LONGEST = 512  # characters; longer texts are not remembered
 _DOTS = frozenset({".", ".."})  # segments of a path that are no names
 _PORTS = {"http": 80, "https": 443}
 
@@ -208,6 +209,10 @@ def parse_reference(text: object, base: str = "") -> Reference:
     """
     if not isinstance(text, str):
         return Reference("invalid", "")
+    return _known(text, base) if len(text) <= _LONGEST else _parse(text, base)
+
+
+def _parse(text: str, base: str) -> Reference:
     match = _LITERAL.fullmatch(text)
     if match is not None:
         return _restful("relative", text, base, match)
@@ -226,6 +231,10 @@ def parse_reference(text: object, base: str = "") -> Reference:
         return Reference("conditional", text, base, type_)
     url = parse_url(text)
     return Reference("invalid", text) if url is None else _absolute(text, url)
+
+
+# Most resources refer to the same few patients, encounters and organizations.
+_known = lru_cache(maxsize=8192)(_parse)
 
 
 def _restful(kind: Kind, text: str, base: str, match: re.Match[str]) -> Reference:
