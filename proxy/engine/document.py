@@ -10,21 +10,22 @@ the same data give the same document.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from hashlib import sha256
 from uuid import NAMESPACE_URL, uuid5
 
 from proxy.engine.access import may
-from proxy.engine.answers import check, matches, next_url, read_bundle
+from proxy.engine.answers import Row
 from proxy.engine.assemble import assemble_document, make_entry
-from proxy.engine.context import Context, ask_all
+from proxy.engine.context import Context
 from proxy.engine.messages import Answer, Ask, Reply
 from proxy.engine.projection import parse_projection, prettify
 from proxy.engine.read import fetch, tagged
 from proxy.engine.reveal import load, pass_through, reveal_resource
 from proxy.engine.subjects import patients_of
-from proxy.errors import NotFound, NotSupported, TooCostly, UpstreamBroken
+from proxy.engine.targets import Work, ask_ids, ask_rows, group
+from proxy.errors import NotFound, NotSupported, UpstreamBroken
 from proxy.fhir.codec import JsonObject, encode
 from proxy.fhir.interaction import Interaction
 from proxy.fhir.reference import parse_reference
@@ -37,7 +38,7 @@ Flow = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", Reply]
 Parts = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", "list[Part]"]
 Key = tuple[str, str]  # type and id, as the upstream has them
 
-_TOGETHER = 50  # resources of one type that one ask is for
+_TOO_MANY = "The document has more parts than one request may collect; read them by themselves."
 _DATE = re.compile(
     r"(\d{4})(?:-(\d\d)(?:-(\d\d)(T\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d))?)?)?", re.ASCII
 )
@@ -86,19 +87,12 @@ def _judge(context: Context, parameters: tuple[Parameter, ...]) -> bool:
 def _collect(context: Context, first: Part) -> Parts:
     """All that ``first`` reaches, breadth first, in the order in which references meet it."""
     parts, met = [first], {first.key}
-    level, left = first.leads, context.gateway.limits.asks
+    level, work = first.leads, Work(context.gateway.limits.asks, _TOO_MANY)
     while level := tuple(key for key in level if key not in met):
         met.update(level)
-        bodies: dict[Key, bytes] = {}
-        asks = tuple(_asks(level))
-        urls: set[str] = set()
-        while asks:
-            left -= len(asks)
-            if left < 0:
-                raise TooCostly("The document has more parts than one request may collect.")
-            answers = yield from ask_all(asks)
-            onward = [_take(context, answer, level, bodies, urls) for answer in answers]
-            asks = tuple(Ask(url=url) for url in onward if url)
+        asks = [ask_ids(type_, ids) for type_, ids in group(level)]
+        answered = yield from ask_rows(context, asks, work)
+        bodies = _bodies(level, [row for rows in answered for row in rows])
         found = [_reveal(context, key, bodies[key]) for key in level if key in bodies]
         shown = [part for part in found if part is not None]
         parts += shown
@@ -106,33 +100,13 @@ def _collect(context: Context, first: Part) -> Parts:
     return parts
 
 
-def _asks(level: tuple[Key, ...]) -> Iterator[Ask]:
-    """Searches by ``_id``, each for many resources of one type."""
-    by_type: dict[str, list[str]] = {}
-    for type_, id_ in level:
-        by_type.setdefault(type_, []).append(id_)
-    for type_, ids in by_type.items():
-        for start in range(0, len(ids), _TOGETHER):
-            some = ids[start : start + _TOGETHER]
-            form = (("_id", ",".join(some)), ("_count", str(len(some))))
-            yield Ask(path=f"{type_}/_search", form=form)
-
-
-def _take(
-    context: Context, answer: Answer, asked: tuple[Key, ...], into: dict[Key, bytes], urls: set[str]
-) -> str:
-    """Put the resources of an answer ``into``; where the upstream goes on, or empty.
-
-    Raises :class:`UpstreamBroken` for a resource that was not asked for or is malformed: a
-    document without it would look complete.
-    """
-    bundle = read_bundle(check(answer, {}, passes=context.view.identity), "searchset")
-    wanted = set(asked)
-    for row in matches(bundle):
-        if (row.type, row.id) not in wanted:
-            raise UpstreamBroken()
-        into.setdefault((row.type, row.id), row.body)
-    return next_url(bundle, context.gateway.bases, urls)
+def _bodies(asked: tuple[Key, ...], rows: list[Row]) -> dict[Key, bytes]:
+    """The resources that came. Raises :class:`UpstreamBroken` for one that was not asked for or is
+    malformed: a document without it would look complete."""
+    bodies = {(row.type, row.id): row.body for row in reversed(rows)}
+    if not bodies.keys() <= set(asked):
+        raise UpstreamBroken()
+    return bodies
 
 
 def _reveal(context: Context, key: Key, body: bytes) -> Part | None:
@@ -148,7 +122,11 @@ def _reveal(context: Context, key: Key, body: bytes) -> Part | None:
     context.notes.add_patients(map(context.audit_name, patients_of(body, context.gateway.bases)))
     url = f"{context.base}/{key[0]}/{shown['id']}"
     leads = _leads(context, stored, shown)
-    allowed = {type_ for type_ in {t for t, _ in leads} if _readable(context, type_)}
+    allowed = {
+        type_
+        for type_ in {type_ for type_, _ in leads}
+        if may(context.caller, context.view, "read", type_)
+    }
     date = shown.get("date")
     return Part(
         key,
@@ -157,10 +135,6 @@ def _reveal(context: Context, key: Key, body: bytes) -> Part | None:
         date if isinstance(date, str) else "",
         tuple(lead for lead in leads if lead[0] in allowed),
     )
-
-
-def _readable(context: Context, type_: str) -> bool:
-    return may(context.caller, context.view, "read", type_)
 
 
 def _leads(context: Context, stored: JsonObject, shown: JsonObject) -> list[Key]:

@@ -28,15 +28,19 @@ CHUNK = 100  # ids asked for at once
 
 @dataclass(slots=True)
 class Work:
-    """Upstream calls that one request may still cause."""
+    """Upstream calls that one request may still cause. ``text``: what it says when there are none
+    left."""
 
     left: int
+    text: str = (
+        "The search must look through more than is allowed at once; narrow it, by a code, a date "
+        "or a patient, or ask for less."
+    )
 
     def spend(self, calls: int = 1) -> None:
         """Raises :class:`TooCostly` when there are none left."""
         if calls > self.left:
-            raise TooCostly("The search must look through more than is allowed at once; narrow it, "
-                            "by a code, a date or a patient, or ask for less.")  # fmt: skip
+            raise TooCostly(self.text)
         self.left -= calls
 
 
@@ -70,19 +74,15 @@ def name_targets(context: Context, source: Seen, parameter: SearchParameter) -> 
 
 def fetch_targets(context: Context, names: Iterable[Name], known: Known, work: Work) -> Fetching:
     """Fetch what is named and not yet known, all at once, and add it to ``known``."""
-    asked: dict[str, list[str]] = {}
+    asked: list[Name] = []
     scope = context.scope()
     for type_, id_ in names:
         if (type_, id_) not in known:
             known[type_, id_] = None
             # Under the current key: at most one.
             real = [r for r in context.real_ids(type_, id_) if scope.show_id(type_, r) == id_]
-            asked.setdefault(type_, []).extend(real)
-    asks = [
-        (type_, ids[at : at + CHUNK])
-        for type_, ids in asked.items()
-        for at in range(0, len(ids), CHUNK)
-    ]
+            asked += [(type_, r) for r in real]
+    asks = group(asked)
     pages = [ask_ids(type_, ids) for type_, ids in asks]
     found = yield from ask_rows(context, pages, work)
     for (type_, ids), rows in zip(asks, found, strict=True):
@@ -93,6 +93,18 @@ def fetch_targets(context: Context, names: Iterable[Name], known: Known, work: W
                 seen = see_target(context, row)
                 if seen is not None:
                     known[seen.name] = seen
+
+
+def group(names: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """Types and ids by type, as many together as one search asks for."""
+    by_type: dict[str, list[str]] = {}
+    for type_, id_ in names:
+        by_type.setdefault(type_, []).append(id_)
+    return [
+        (type_, ids[at : at + CHUNK])
+        for type_, ids in by_type.items()
+        for at in range(0, len(ids), CHUNK)
+    ]
 
 
 def ask_ids(type_: str, ids: list[str]) -> Ask:
@@ -125,7 +137,7 @@ def _follow(context: Context, answer: Answer, work: Work) -> Rows:
     rows: list[Row] = []
     asked: set[str] = set()
     while True:
-        bundle = read_bundle(check(answer, {}, passes=False), "searchset")
+        bundle = read_bundle(check(answer, {}, passes=context.view.identity), "searchset")
         rows += matches(bundle)
         url = next_url(bundle, context.gateway.bases, asked)
         if not url:

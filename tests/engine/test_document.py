@@ -70,7 +70,7 @@ WHOLE = [("Composition", "c"), ("Patient", "p"), ("Practitioner", "a"),
 
 
 def asked(type_: str, *ids: str) -> Ask:
-    form = (("_id", ",".join(ids)), ("_count", str(len(ids))))
+    form = (("_id", ",".join(ids)), ("_count", str(len(ids) + 1)))
     return Ask(path=f"{type_}/_search", form=form)
 
 
