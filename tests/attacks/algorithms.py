@@ -174,6 +174,19 @@ class Differ:
         return found or set(candidates)
 
 
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Ask once and compute the value from the answer; ``tell`` gives None if it cannot."""
+
+    template: Template
+    tell: Callable[[Reply], str | None]
+    way: str = GET
+
+    async def __call__(self, server: Server, candidates: Sequence[str]) -> set[str]:
+        found = self.tell(await ask(server, self.template(server, ""), self.way))
+        return {found} if found is not None and found in candidates else set(candidates)
+
+
 def _without_numbers(text: str) -> str:
     return "".join(c for c in text if not c.isdigit())
 

@@ -12,14 +12,15 @@ from tests.attacks.algorithms import (
     Differ,
     Order,
     Spell,
+    Tell,
     Template,
     continued,
     counted,
     included,
     of_victim,
 )
-from tests.attacks.hidden import FRIEND, LOINC, SYSTEM, VICTIM
-from tests.attacks.servers import BATCH, POST, WAYS, Server, query
+from tests.attacks.hidden import COUNT, FRIEND, LOINC, SYSTEM, VICTIM
+from tests.attacks.servers import BATCH, POST, WAYS, Reply, Server, query
 
 
 def mine(*pairs: tuple[str, str]) -> Template:
@@ -52,8 +53,10 @@ def by_date(first: str, last: str, template: str, code: str) -> Mapping[str, Att
     attacks[f"{code}=eb"] = Bisect(about((code, "eb{x}")), first, last)
     attacks[f"{code}=lt instant"] = Bisect(about((code, "lt{x}T00:00:00Z")), first, last)
     attacks[f"{code} between"] = Bisect(about((code, "ge1900"), (code, "lt{x}")), first, last)
-    attacks[f"{code}=day"] = Among(about((code, "{x}")))
-    attacks[f"{code}=day counted"] = Among(about((code, "{x}"), ("_summary", "count")), counted)
+    never = "1899-09-09"
+    attacks[f"{code}=day"] = Differ(about((code, "{x}")), nonsense=never)
+    counting = about((code, "{x}"), ("_summary", "count"))
+    attacks[f"{code}=day counted"] = Differ(counting, nonsense=never)
     return attacks
 
 
@@ -268,6 +271,39 @@ VERSIONS: dict[str, Attack] = {
     ),
 }  # fmt: skip
 
+SHOWN = COUNT + 2  # patients: the decoys, the victim, the friend
+
+
+def more_than_shown(reply: Reply) -> str | None:
+    return None if reply.total is None else str(reply.total - SHOWN)
+
+
+def rows_more(reply: Reply) -> str | None:
+    return str(len(reply.matches) - SHOWN)
+
+
+def all_patients(*pairs: tuple[str, str]) -> Template:
+    return of_victim("Patient", ("gender", "female"), *pairs)
+
+
+WITHHELD: dict[str, Attack] = {
+    "the total": Tell(all_patients(("_total", "accurate")), more_than_shown),
+    "the total of a page": Tell(
+        all_patients(("_total", "accurate"), ("_count", "1")), more_than_shown
+    ),
+    "the count": Tell(all_patients(("_summary", "count")), more_than_shown),
+    "the count in a batch": Tell(all_patients(("_summary", "count")), more_than_shown, BATCH),
+    "no rows": Tell(all_patients(("_count", "0")), more_than_shown),
+    "the rows": Tell(all_patients(("_count", "100")), rows_more),
+    "the rows in a form": Tell(all_patients(("_count", "100")), rows_more, POST),
+    "what a sort must look through": Tell(
+        all_patients(("_sort", "gender"), ("_count", "100")), rows_more
+    ),
+    "what comes along": Tell(
+        all_patients(("_revinclude", "Observation:patient"), ("_count", "100")), rows_more
+    ),
+}
+
 CATALOGUE: Mapping[str, Mapping[str, Attack]] = {
     "birth date": BIRTH,
     "name": NAME,
@@ -288,4 +324,5 @@ CATALOGUE: Mapping[str, Mapping[str, Attack]] = {
     "text of a finding": TEXT,
     "time of storage": UPDATED,
     "number of versions": VERSIONS,
+    "number of withheld rows": WITHHELD,
 }

@@ -153,6 +153,28 @@ def _versions(value: str) -> Store:
     return store
 
 
+def _withheld(value: str) -> Store:
+    """A number of patients more, whom a modifier that no policy lists withholds, behind all that
+    shows."""
+    changed = [{"url": "http://example.org/changed", "valueBoolean": True}]
+    more = [patient(f"withheld-{n}", modifierExtension=changed) for n in range(int(value))]
+    return Store([*world(), *more])
+
+
+def elsewhere(store: Store) -> Store:
+    """The same world with a victim who lives in another state, so that an epidemiologist of
+    Michigan sees neither the victim nor the findings."""
+    held = [v.resource for kind in store.types() for v in store.of_type(kind)]
+    found = []
+    for each in held:
+        assert each is not None
+        if each["id"] == VICTIM:
+            addresses: Any = each["address"]
+            each = {**each, "address": [{**addresses[0], "state": "GA"}]}
+        found.append(each)
+    return Store(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Secret:
     """``candidates``: what it may be, in its own order, all shown alike to ``roles``. ``make``: the
@@ -182,4 +204,5 @@ SECRETS = {
     "text of a finding": Secret(TEXTS, _text, BOTH),
     "time of storage": Secret(TIMES, _updated),
     "number of versions": Secret(TIMES, _versions),
+    "number of withheld rows": Secret(TIMES, _withheld, BOTH),
 }

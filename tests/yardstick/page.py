@@ -26,7 +26,8 @@ def table() -> str:
             roles = [SHORT[role] for role, why in search.refused.items() if why == name]
             if roles:
                 asked.append(f"`{_cell(search.text)}` ({', '.join(sorted(roles))})")
-        lines.append(f"| {refusal.reason} | {'<br>'.join(asked)} | `{_cell(refusal.instead.replace('{type}', 'Type'))}` |")
+        instead = _cell(refusal.instead.replace("{type}", "Type"))
+        lines.append(f"| {refusal.reason} | {'<br>'.join(asked)} | `{instead}` |")
     return "\n".join(lines) + "\n"
 
 
