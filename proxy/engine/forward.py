@@ -11,7 +11,8 @@ from proxy.engine.context import Context
 from proxy.engine.dates import send_coarse
 from proxy.engine.question import Question, Sent
 from proxy.errors import Forbidden, NotSupported
-from proxy.fhir import registry
+from proxy.fhir import match, registry
+from proxy.fhir.r4 import SearchParameter
 from proxy.fhir.reference import Bases
 from proxy.fhir.search import Parameter, parameter, split
 from proxy.policy.verdicts import VerdictTable
@@ -87,10 +88,19 @@ def _reach(context: Context, type_: str, p: Parameter) -> None:
     elif p.chain:
         rest_of_it = p.rest()
         defined = registry.get(type_)[p.code]
-        for target in [p.modifier] if p.modifier else registry.targets(defined):
+        for target in [p.modifier] if p.modifier else _targets(defined, type_):
             if rest_of_it.code == "_has" or rest_of_it.code in registry.get(target):
                 _require(context, target)
                 _reach(context, target, rest_of_it)
+
+
+def _targets(parameter: SearchParameter, type_: str) -> tuple[str, ...]:
+    """What a reference can lead to: where its expression says so (``resolve() is Patient``), only
+    that."""
+    paths = match.paths(parameter, type_) or ()
+    said = {target for path in paths for target in path.targets}
+    everywhere = bool(paths) and all(path.targets for path in paths)
+    return tuple(sorted(said)) if everywhere else registry.targets(parameter)
 
 
 def _require(context: Context, type_: str) -> None:
