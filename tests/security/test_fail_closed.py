@@ -16,7 +16,18 @@ import pytest
 from proxy.app import build
 from proxy.config import ConfigErrors
 from proxy.config.model import PolicySettings
-from proxy.engine import batch, context, flow, read, reveal, search, subjects
+from proxy.engine import (
+    batch,
+    context,
+    flow,
+    read,
+    results,
+    reveal,
+    search,
+    subjects,
+    targets,
+)
+from proxy.engine import document as document_
 from proxy.engine import history as histories
 from proxy.fhir.structure import RESOURCES
 from proxy.lenses.identity import Namer
@@ -26,8 +37,9 @@ from proxy.shell import handler
 from tests.conftest import REPOSITORY, free_port
 from tests.security.product import (
     DEID,
+    EPI,
     INV,
-    LDS,
+    PUB,
     RESTRICTED,
     ROLES,
     Answer,
@@ -57,6 +69,7 @@ def held() -> tuple[Any, ...]:
         person("Patient", "second", gender="female"),
         observation(subject={"reference": f"Patient/{REAL}"}),
         document(composition(), person("Patient", "patient-1")),
+        composition(id="case", subject={"reference": f"Patient/{REAL}"}),
     )
 
 
@@ -184,15 +197,30 @@ STAGES: tuple[tuple[Any, str], ...] = (
     (batch, "decode_strict"),
     (batch, "make_entry"),
     (search, "narrow"),
-    (search, "check"),
-    (search, "read_bundle"),
-    (search, "read_row"),
-    (search, "reveal"),
-    (search, "render"),
-    (search, "match_entry"),
     (search, "assemble"),
-    (search, "patients_of"),
     (search, "print_query"),
+    (search, "judge"),
+    (search, "write_entry"),
+    (results, "check"),
+    (results, "read_bundle"),
+    (results, "reveal"),
+    (results, "render"),
+    (results, "match_entry"),
+    (results, "patients_of"),
+    (targets, "check"),
+    (targets, "read_bundle"),
+    (targets, "matches"),
+    (targets, "next_url"),
+    (document_, "fetch"),
+    (document_, "load"),
+    (document_, "reveal_resource"),
+    (document_, "reference_texts"),
+    (document_, "may"),
+    (document_, "encode"),
+    (document_, "patients_of"),
+    (document_, "make_entry"),
+    (document_, "assemble_document"),
+    (document_, "tagged"),
     (read, "read_resource"),
     (read, "show"),
     (read, "patients_of"),
@@ -238,17 +266,17 @@ async def test_r_cf_3_a_fault_in_any_stage_withholds_the_answer(
 
     async with holding(*held()), product(tmp_path) as running:
         for role in RESTRICTED:
-            targets = await kinds_of(running, role)
+            kinds = await kinds_of(running, role)
             with monkeypatch.context() as patched:
                 patched.setattr(where, name, fail)
-                for send in targets:
+                for send in kinds:
                     before = hits
                     answer = await send()
                     asked += hits > before
                     if hits > before:
                         check_closed(answer)
                     assert is_clean(answer, REAL)
-            assert (await targets[0]()).status == 200
+            assert (await kinds[0]()).status == 200
         assert asked >= 2  # the fault was met by each role
         # aiohttp.access is the upstream's, which runs in this process too.
         ours = [record for record in caplog.records if record.name != "aiohttp.access"]
@@ -266,6 +294,7 @@ async def kinds_of(running: Product, role: str) -> list[Callable[[], Any]]:
     """A request of each kind that is answered with data."""
     patient = f"/Patient/{running.shown(role, 'Patient', REAL)}"
     stored = f"/Bundle/{running.shown(role, 'Bundle', 'document-1')}"
+    made = f"/Composition/{running.shown(role, 'Composition', 'case')}/$document"
     page = await running.get(role, "/Patient?gender=female&_count=1")
     following = local(link(page, "next") or "")
     body = orjson.dumps(bundle("batch", patient[1:], "Patient?gender=female"))
@@ -273,8 +302,8 @@ async def kinds_of(running: Product, role: str) -> list[Callable[[], Any]]:
     def get(target: str) -> Callable[[], Any]:
         return lambda: running.get(role, target)
 
-    targets = (patient, stored, "/Patient?gender=female&_count=1", following)
-    return [*map(get, targets), lambda: post(running, role, body)]
+    asked = (patient, stored, made, "/Patient?gender=female&_count=1", following)
+    return [*map(get, asked), lambda: post(running, role, body)]
 
 
 @pytest.mark.parametrize("raised", [MemoryError, RecursionError, KeyError, AssertionError, OSError])
@@ -288,10 +317,10 @@ async def test_r_cf_3_whatever_is_raised(
 
     async with holding(*held()), product(tmp_path) as running:
         for role in RESTRICTED:
-            targets = await kinds_of(running, role)
+            kinds = await kinds_of(running, role)
             with monkeypatch.context() as patched:
                 patched.setattr(View, "reveal", fail)
-                for send in targets:
+                for send in kinds:
                     answer = await send()
                     check_closed(answer)
                     assert is_clean(answer, REAL)
@@ -356,6 +385,7 @@ async def test_r_um_7_upstreams_out_of_reach(role: str, tmp_path: Path) -> None:
 
 
 def test_roles_are_those_tested() -> None:
-    """Every restricted role that the configuration serves is tested here."""
+    """Every restricted role that the configuration serves is known to these tests."""
     views = common()[1].gateway.views
-    assert {role for role, view in views.items() if not view.identity} == {LDS, DEID}
+    restricted = {role for role, view in views.items() if not view.identity}
+    assert restricted == {*RESTRICTED, EPI, PUB}

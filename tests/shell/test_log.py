@@ -69,6 +69,7 @@ async def test_access_log(stream: io.StringIO, tmp_path: Path) -> None:
         (Facts("search-type", "Bundle"), "/Bundle"),
         (Facts("vread", "Patient"), "/Patient/[id]/_history/[vid]"),
         (Facts("batch"), "/"),
+        (Facts("operation", "Composition", operation="$document"), "/Composition/[id]/$document"),
         (Facts("capabilities"), "/metadata"),
         (Facts("something-new", "Patient"), "-"),
     ],
