@@ -62,6 +62,21 @@ def test_what_is_listed_is_answered(role: str) -> None:
             assert (code in names) is not refused
 
 
+def test_prefixes_and_forms_are_told() -> None:
+    """A parameter says with which prefixes it is answered, and in what form it is asked for."""
+    told = {
+        (role, p["name"]): p["documentation"]
+        for role in (LDS, DEID)
+        for p in resources(role)["Patient"]["searchParam"]
+    }
+    assert told[DEID, "birthdate"] == (
+        "translated: shown less exactly; ask with a year (YYYY); prefixes eq, ne, ge, gt, le, lt"
+    )
+    assert "prefixes eq, ne, gt, lt, ge, le, sa, eb" in told[LDS, "birthdate"]
+    assert "three digits" in told[DEID, "address-postalcode"]
+    assert "prefixes" not in told[DEID, "gender"]
+
+
 def test_interactions() -> None:
     """Interactions are those that the policy, the view and the token's scopes grant."""
     codes = {r: [i["code"] for i in resources(r)["Patient"]["interaction"]] for r in ROLES}

@@ -453,3 +453,17 @@ def test_dates_sort_by_their_begin() -> None:
     ]
     assert None not in keys
     assert keys == sorted(keys, key=lambda key: int(str(key)))
+
+
+def test_the_group_of_the_oldest_matches_no_value() -> None:
+    """What stands for every age from 90 on, a Quantity or a text, matches no value and no
+    complement of one where resources are judged as shown."""
+    asked = [("value-string", "90"), ("value-quantity", "90"), ("value-quantity", "ne5")]
+    for value in ({"valueString": "90+"}, {"valueQuantity": {"value": 90, "comparator": ">="}}):
+        resource = {"resourceType": "Observation", "id": "o", **value}
+        for code, text in asked:
+            known = registry.get("Observation")[code]
+            judge = match.matcher("Observation", known, "", (text,), oldest=89)
+            assert not judge(resource)
+    plain = match.matcher("Observation", registry.get("Observation")["value-string"], "", ("90",))
+    assert plain({"valueString": "90+"})

@@ -358,31 +358,6 @@ def test_what_a_modifier_extension_can_withhold_is_judged() -> None:
     assert ask(view, "Observation", "code").judge == "never"
 
 
-def test_values_of_the_oldest_are_judged() -> None:
-    """Where ages are grouped, quantities are judged as shown."""
-    aged = make_view({"Condition": "keep"}, ages=89)
-    assert ask(aged, "Condition", "onset-age").judge == "always"
-    assert ask(make_view({"Condition": "keep"}), "Condition", "onset-age").judge == "never"
-
-
-def test_the_birth_date_of_the_oldest_is_not_shown() -> None:
-    """Where it is kept for the others, it is judged, and its absence cannot be asked."""
-    aged = make_view({"Patient": "keep"}, {"date": "keep"}, ages=89)
-    assert ask(aged, "Patient", "birthdate").judge == "always"
-    assert ask(aged, "Patient", "birthdate", "missing").kind == "refuse"
-    plain = make_view({"Patient": "keep"}, {"date": "keep"})
-    assert ask(plain, "Patient", "birthdate", "missing").kind == "allow"
-
-
-def test_presence_counts_where_only_presence_is_read() -> None:
-    """`deceased` reads whether there is a date, which a year shows too; hidden it is refused."""
-    year = Method("generalize", (("to", "year"),))
-    assert ask(make_view({"Patient": "keep"}, {"dateTime": year}), "Patient", "deceased").kind == (
-        "allow"
-    )
-    assert ask(make_view({"Patient": "keep"}), "Patient", "deceased").kind == "refuse"
-
-
 def test_real_ids_are_asked_as_they_are_and_judged() -> None:
     """A reference to a type that is not shown is not shown, so it must not be found."""
     view = make_view({"Observation": "keep", "Patient": "keep"}, ids="real")
