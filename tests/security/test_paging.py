@@ -14,8 +14,18 @@ from proxy.app import build
 from proxy.config.model import PolicySettings
 from proxy.demo.generator import cases
 from tests.conftest import REPOSITORY
-from tests.security.product import DEID, INV, LDS, PUBLIC, RESTRICTED, ROLES, Product, product
-from tests.security.revealing import MARKER, is_clean, observation, person
+from tests.security.product import (
+    DEID,
+    EPI,
+    INV,
+    LDS,
+    PUBLIC,
+    RESTRICTED,
+    ROLES,
+    Product,
+    product,
+)
+from tests.security.revealing import MARKER, address, is_clean, observation, person
 from tests.security.serving import (
     caller,
     common,
@@ -29,11 +39,16 @@ from tests.security.serving import (
 )
 
 QUERY = "/Patient?gender=female&_count=2"
+# Who pages through patients: the epidemiologist, too, through those of the program's state.
+PAGING = (*ROLES, EPI)
+HOME = [{**address(), "state": "MI"}]
 
 
 def women(count: int) -> list[Any]:
     return [
-        person("Patient", f"MRN-{MARKER}-{n:04}", gender="female", birthDate="1974-11-24")
+        person(
+            "Patient", f"MRN-{MARKER}-{n:04}", gender="female", birthDate="1974-11-24", address=HOME
+        )
         for n in range(count)
     ]
 
@@ -42,7 +57,8 @@ def withheld(number: int) -> Any:
     """A patient who is not shown to restricted roles: a root modifier that nobody listed."""
     change = {"url": f"http://example.org/{MARKER}", "valueBoolean": True}
     real = f"withheld-{MARKER}-{number:04}"
-    return {**person("Patient", real, gender="female"), "modifierExtension": [change]}
+    found = person("Patient", real, gender="female", address=HOME)
+    return {**found, "modifierExtension": [change]}
 
 
 async def walk(running: Product, role: str, target: str) -> list[Any]:
@@ -64,11 +80,14 @@ async def next_of(running: Product, role: str, target: str = QUERY) -> str:
     return local(url)
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", PAGING)
 async def test_r_pg_1_links_are_our_own(role: str, tmp_path: Path) -> None:
     """R-PG-1: every link begins with the public base; nothing of the upstream's page links shows,
     in no encoding; following works, by the whole result, and is clean."""
-    async with holding(*women(7)) as upstream, product(tmp_path) as running:
+    # So many withheld rows that the upstream's own pages are needed.
+    between = [] if role == INV else [withheld(number) for number in range(60)]
+    held = [*women(3), *between, *women(7)[3:]]
+    async with holding(*held) as upstream, product(tmp_path) as running:
         pages = await walk(running, role, QUERY)
         assert [len(resources(page)) for page in pages] == [2, 2, 2, 1]
         port = upstream.base.rpartition(":")[2].partition("/")[0]
@@ -83,11 +102,11 @@ async def test_r_pg_1_links_are_our_own(role: str, tmp_path: Path) -> None:
             body = page.body.decode() + str(page.headers)
             assert not any(secret in body for secret in secrets)
             assert "id" not in page.json  # HAPI's is the page token
-            if role != INV:
+            if role in RESTRICTED:
                 assert is_clean(page, *secrets)
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", PAGING)
 async def test_r_pg_1_tokens_are_protected(role: str, tmp_path: Path) -> None:
     """R-PG-1: a token that was changed, shortened, lengthened or made up is no page, without an
     upstream call; upstream tokens and offsets are refused."""
@@ -127,7 +146,7 @@ async def test_r_pg_1_tokens_are_protected(role: str, tmp_path: Path) -> None:
         assert (await running.get(role, path)).status == 200
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", PAGING)
 async def test_r_pg_1_a_page_takes_no_other_parameters(role: str, tmp_path: Path) -> None:
     """R-PG-1: a page link cannot be widened, by URL or by form."""
     async with holding(*women(5)) as upstream, product(tmp_path) as running:
@@ -164,7 +183,7 @@ OTHER_NAMES = tuple(
 )
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", PAGING)
 async def test_r_pg_2_a_link_is_useless_to_anyone_else(role: str, tmp_path: Path) -> None:
     """R-PG-2: in other hands a page link is 404, one and the same; in the same hands under another
     role, project, scopes or claims it has gone (R-PG-6); the upstream is not asked."""
@@ -226,10 +245,10 @@ async def test_r_pg_3_self_link_of_the_identity_view(tmp_path: Path) -> None:
         assert link(answer, "self") == f"{PUBLIC}/Patient?gender=female"
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", PAGING)
 async def test_r_pg_4_paging_loses_nothing(role: str, tmp_path: Path) -> None:
     """R-PG-4: 1 000 rows by sevens give exactly the visible set, each row once, in storage order;
-    withheld rows between them leave no gap. (Row-limited roles are not offered.)"""
+    withheld rows between them leave no gap."""
     seen: list[Any] = women(700)
     held = list(seen)
     for number in range(300):
@@ -291,7 +310,7 @@ async def test_r_pg_5_full_urls_match(role: str, tmp_path: Path) -> None:
             check_names((await running.get(role, target)).json, identity=role == INV)
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", PAGING)
 async def test_r_pg_6_a_refreshed_token_goes_on(role: str, tmp_path: Path) -> None:
     """R-PG-6: another bearer token of the same caller continues the pages."""
     again = settings_with(caller("again", role))
