@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -64,7 +66,7 @@ OBSERVATION: dict[str, Any] = {
 }
 MEMBER = {**OBSERVATION, "id": "o2", "hasMember": [{"reference": "Observation/o1"}]}
 AUTHOR = {"resourceType": "Practitioner", "id": "a", "name": [{"family": "Seven"}]}
-HELD = (COMPOSITION, patient("p"), AUTHOR, OBSERVATION, MEMBER)
+HELD: tuple[dict[str, Any], ...] = (COMPOSITION, patient("p"), AUTHOR, OBSERVATION, MEMBER)
 WHOLE = [("Composition", "c"), ("Patient", "p"), ("Practitioner", "a"),
          ("Observation", "o1"), ("Observation", "o2")]  # fmt: skip
 
@@ -378,3 +380,49 @@ def test_references_in_stored_bundles_stay_inside() -> None:
             asked("Patient", "p").form
         ]
         assert asked("Bundle", "b") in asks
+
+
+PROGRAM = """
+title   = "Case reports of one state"
+basis   = "none: a test"
+extends = "case-report"
+labels  = ["REDACTED"]
+
+[access]
+Composition  = ["read", "$document"]
+Patient      = ["read"]
+Practitioner = ["read"]
+Observation  = ["read"]
+
+[ids]
+default = "real"
+
+[rows.Patient]
+search = "address-state={states}"
+
+[rows.Composition]
+where = "%caller.states.exists()"
+"""
+
+
+def test_rows_narrow_the_entries(tmp_path: Path) -> None:
+    """Each entry's own row rules hold: a Patient elsewhere is left out, as if it were not there;
+    without the claims there is no document, and nothing is asked."""
+    shutil.copy(POLICIES / "case-report.toml", tmp_path)
+    (tmp_path / "program.toml").write_text(PROGRAM)
+    at = make_gateway({"program": tmp_path / "program.toml"})
+    here = patient("p", address=[{"state": "MI"}])
+    elsewhere = patient("p", address=[{"state": "OH"}])
+    michigan = make_call(caller("program", claims={"states": ["MI"]}), "/Composition/c/$document")
+
+    def kinds(*held: Mapping[str, Any]) -> tuple[list[str], list[Ask]]:
+        reply, asks = drive(michigan, upstream(*held), at)
+        return [e["resource"]["resourceType"] for e in body_of(reply)["entry"]], asks
+
+    whole = ["Composition", "Patient", "Practitioner", "Observation", "Observation"]
+    assert kinds(COMPOSITION, here, *HELD[2:])[0] == whole
+    out = kinds(COMPOSITION, elsewhere, *HELD[2:])
+    assert out == kinds(COMPOSITION, *HELD[2:])
+    assert out[0] == [kind for kind in whole if kind != "Patient"]
+    nobody = make_call(caller("program"), "/Composition/c/$document")
+    assert issue_of(converse(nobody, at=at)) == (404, "not-found")

@@ -15,6 +15,7 @@ from proxy.fhir.codec import JsonObject
 from proxy.fhir.referring import reference_texts
 from tests.security.product import (
     DEID,
+    EPI,
     INV,
     LDS,
     NEVER,
@@ -159,11 +160,11 @@ async def test_r_sp_2_not_found_is_blind(role: str, tmp_path: Path) -> None:
         assert (await document(running, role)).same == blind.same
 
 
-@pytest.mark.parametrize("role", [*RESTRICTED, PUB])
+@pytest.mark.parametrize("role", [*RESTRICTED, EPI, PUB])
 async def test_r_sp_2_everything_is_refused(role: str, tmp_path: Path) -> None:
     """R-SP-2: $everything is refused for every restricted role, in every form."""
     async with holding(*store()) as upstream, product(tmp_path) as running:
-        shown = REAL if role == PUB else running.shown(role, "Patient", REAL)
+        shown = running.shown(role, "Patient", REAL)
         answers = [
             await running.ask(role, method, f"/fhir/Patient/{id_}/$everything{query}")
             for id_ in (shown, REAL, NEVER)
@@ -178,10 +179,11 @@ async def test_r_sp_2_everything_is_refused(role: str, tmp_path: Path) -> None:
         assert upstream.calls() == []
 
 
-async def test_r_sp_2_the_public_gets_no_document(tmp_path: Path) -> None:
+@pytest.mark.parametrize("role", [EPI, PUB])
+async def test_r_sp_2_documents_are_granted_by_name(role: str, tmp_path: Path) -> None:
     """R-AG-1, R-OP-1: a role that is not granted documents is refused them."""
     async with holding(*store()) as upstream, product(tmp_path) as running:
-        answer = await running.get(PUB, f"/Composition/{MARKER}-c/$document")
+        answer = await document(running, role)
         assert is_refusal(answer)
         assert upstream.calls() == []
 
