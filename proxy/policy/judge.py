@@ -104,7 +104,7 @@ def _never(draft: Draft, shown: frozenset[str], findings: Findings) -> None:
         for text in sorted({"vread", "history"} & set(texts)):
             if text == "history":
                 what = f"history is for identity views only: older versions of {kind} are not shown"
-            elif _shows_ids(kind, draft):
+            elif not _hides_ids(kind, draft):
                 continue
             else:
                 what = f"vread is for views with real ids: versions of {kind} have no name"
@@ -150,10 +150,10 @@ def _words(value: object) -> tuple[object, ...]:
     return value if isinstance(value, tuple) else ()
 
 
-def _shows_ids(kind: str, draft: Draft) -> bool:
-    """Whether the ids of the type are shown as they are."""
+def _hides_ids(kind: str, draft: Draft) -> bool:
+    """Whether the ids of the type are shown as pseudonyms, as far as the policy says."""
     lines = [draft.settings.get(f"ids.{name}") for name in (kind, "default")]
-    return next((line.value for line in lines if line is not None), "") == "real"
+    return next((line.value for line in lines if line is not None), "") == "pseudonym"
 
 
 def _texts(draft: Draft, key: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from tests.conftest import REPOSITORY
 
 POLICIES = REPOSITORY / "policies"
 IDENTITY = "investigator"
+REAL_IDS = "epidemiologist"  # makes no pseudonyms
 # The public one keeps nothing, so that most of what can be planted meets no line there.
 SHIPPED = sorted(p.stem for p in POLICIES.glob("*.toml") if p.stem != "public")
 TOP = ""
@@ -202,8 +203,8 @@ PLANTS = (
           what="is a resource type", mend="[elements]"),
     plant("a logical reference by type", "datatypes", '"Reference.identifier" = "keep"',
           what="only by a path", mend="[elements]"),
-    plant("a datatype's method", "datatypes", '"HumanName" = "pseudonymize"',
-          what="pseudonymize does not suit HumanName", mend="write keep, remove or mask"),
+    plant("a datatype's method", "datatypes", '"Attachment" = "pseudonymize"',
+          what="pseudonymize does not suit Attachment", mend="write keep, remove or mask"),
     plant("a table without method", "datatypes", '"HumanName.text" = { to = "year" }',
           what="names no method", mend="write a method"),
     plant("an extension by name", "extensions", '"us-core-sex" = "keep"', what="no absolute URL",
@@ -220,7 +221,7 @@ PLANTS = (
           mend="write Patient"),
     plant("rows of a hidden type", "rows", 'Substance = { where = "true" }',
           what="can never fire: Substance", mend='write "Substance" = "keep"'),
-    plant("rows that say nothing", "rows", "Bundle = {}", what="says nothing",
+    plant("rows that say nothing", "rows", "Location = {}", what="says nothing",
           mend='write search = "…"'),
     plant("rows that are no table", "rows", 'Bundle = "type=document"', what="text, not a table",
           mend='write search = "…"'),
@@ -414,6 +415,9 @@ def test_ids_must_be_said(policy: str, tmp_path: Path) -> None:
         lines = file.read_text(encoding="utf-8").split("\n")
         file.write_text("\n".join(x for x in lines if not x.startswith("default ")), "utf-8")
     (mistake,) = read_policies([tmp_path / f"{policy}.toml"]).mistakes
+    if policy == REAL_IDS:
+        assert mistake.what == "the view does not say how ids are shown"
+        return
     text = Path(mistake.file).read_text("utf-8").split("\n")
     assert "pseudonymize" in text[mistake.line - 1]
     assert "without saying for which ids" in mistake.what
@@ -503,3 +507,22 @@ def test_ages(policy: str, value: str, what: str, mend: str, tmp_path: Path) -> 
     found = [m for m in read_policies([file]).mistakes if what in m.what]
     assert [m.line for m in found] == [at + 1]
     assert mend in found[0].mend
+
+
+@pytest.mark.parametrize(
+    ("ids", "wrong"),
+    [
+        ('default = "pseudonym"', True),
+        ('default = "real"', False),
+        ('default = "pseudonym"\nPatient = "real"', False),
+        ('default = "real"\nPatient = "pseudonym"', True),
+    ],
+)
+def test_versions_are_for_real_ids(ids: str, wrong: bool, tmp_path: Path) -> None:
+    """R-HV-2, R-HV-3: vread may be listed where ids are real; under pseudonyms it is a mistake."""
+    file = tmp_path / "p.toml"
+    file.write_text(
+        f'[access]\nPatient = ["read", "vread"]\n[ids]\n{ids}\n[elements]\n"Patient" = "keep"\n'
+    )
+    found = [(m.line, m.mend) for m in read_policies([file]).mistakes]
+    assert found == ([(2, "take vread out")] if wrong else [])
