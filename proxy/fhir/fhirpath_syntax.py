@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any, NoReturn
 
 from antlr4 import CommonTokenStream, InputStream, ParseTreeWalker
@@ -51,6 +51,17 @@ TYPE_FUNCTIONS = frozenset({"is", "as", "ofType"})
 
 _ESCAPES = {"r": "\r", "n": "\n", "t": "\t", "f": "\f"}
 _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
+
+
+_NAMES = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"
+_PLAIN = re.compile(rf"{_NAMES}(?: *\| *{_NAMES})*", re.ASCII)
+_NAME = re.compile(r"\w+", re.ASCII)
+_MOST_NAMES = 40  # in what is read as a union of plain paths
+# Words of the grammar; some of them are names all the same where the parser proper says so.
+_WORDS = re.compile(
+    r"true|false|and|or|xor|implies|div|mod|is|as|in|contains|"
+    r"(?:year|month|week|day|hour|minute|second|millisecond)s?"
+)
 
 
 class FhirPathError(ValueError):
@@ -132,7 +143,6 @@ class _Lexer(FHIRPathLexer):  # type: ignore[misc]
         raise FhirPathError("not FHIRPath: a character that it does not know")
 
 
-@lru_cache(maxsize=512)
 def parse(text: str, *, resolve: bool = False) -> Expression:
     """Read one expression, to its end.
 
@@ -140,6 +150,30 @@ def parse(text: str, *, resolve: bool = False) -> Expression:
     Raises :class:`FhirPathError` for what is not FHIRPath, for functions that are unknown, impure
     or have a wrong number of arguments, and for variables other than ``%caller``.
     """
+    root = _plain(text) or _read(text)
+    _check(root, resolve)
+    return Expression(text, root)
+
+
+def _plain(text: str) -> Node | None:
+    """A path of names, or a union of them: most search parameters are that, and the parser proper
+    takes milliseconds. None for anything else."""
+    if len(text) > MAX_LENGTH or not _PLAIN.fullmatch(text):
+        return None
+    names = _NAME.findall(text)
+    if len(names) > _MOST_NAMES or any(map(_WORDS.fullmatch, names)):
+        return None
+    paths = []
+    for path in text.split("|"):
+        node = THIS
+        for name in path.strip().split("."):
+            node = Node("member", name, (node,))
+        paths.append(node)
+    return reduce(lambda left, right: Node("operator", "|", (left, right)), paths)
+
+
+@lru_cache(maxsize=2048)  # the expressions of the registry and of the policies, not data
+def _read(text: str) -> Node:
     if len(text) > MAX_LENGTH:
         raise FhirPathError(f"longer than {MAX_LENGTH} characters")
     if not text.strip():
@@ -154,11 +188,9 @@ def parse(text: str, *, resolve: bool = False) -> Expression:
         tree = parser.entireExpression()
         listener = ASTPathListener()
         ParseTreeWalker().walk(listener, tree.expression())
-        root = _expression(listener.parentStack[0]["children"][0], 0)
+        return _expression(listener.parentStack[0]["children"][0], 0)
     except RecursionError:
         raise FhirPathError("nested too deeply") from None
-    _check(root, resolve)
-    return Expression(text, root)
 
 
 def _check(root: Node, resolve: bool) -> None:
