@@ -15,7 +15,7 @@ import pytest
 
 from proxy.lenses.keys import KeyRing
 from tests.conftest import REPOSITORY, free_port
-from tests.gateway import configuration, wait_until_ready
+from tests.gateway import POLICIES, configuration, wait_until_ready
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -26,7 +26,9 @@ def test_serves_until_told_to_stop(workers: str, tmp_path: Path) -> None:
     keys.touch(0o600)
     keys.write_bytes(KeyRing.new(os.urandom(32), os.urandom(32), date.today()).write())
     file = tmp_path / "config.toml"
-    file.write_text(configuration("http://127.0.0.1:9/fhir", port, {"investigator": "x" * 40}, ""))
+    tokens = {"investigator": "x" * 40}
+    text = configuration("http://127.0.0.1:9/fhir", port, tokens, {}, POLICIES, "")
+    file.write_text(text)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "proxy", "serve", "--config", str(file)],
