@@ -90,6 +90,7 @@ class Ranged:
 
 Backward: TypeAlias = "Listed | Ranged"
 
+_OPEN_START, _OPEN_END = date(1001, 1, 1), date(9000, 1, 1)
 _PRECISIONS = {"year": "a year (YYYY)", "month": "a year or month (YYYY, YYYY-MM)"}
 NUMBERS = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")  # R4, search.html#prefix
 DATES = NUMBERS[:-1]  # what is approximate for a date depends on the day of asking
@@ -127,9 +128,8 @@ class SameDay(Ranged):
 
     def span(self, value: str) -> Span | None:
         asked = parse_date(value)
-        if asked.precision in DAYS:
-            return _borders(asked.prefix, *days(asked.interval))
-        return widened(_borders(asked.prefix, *days(asked.interval)))
+        span = _borders(asked.prefix, *days(asked.interval))
+        return reached(span if asked.precision in DAYS else widened(span))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class ShownDay(Ranged):
         asked = parse_date(value)
         span = _borders(asked.prefix, *days(asked.interval))
         # What lies after or before the days asked for does so by a day at least.
-        return span if asked.prefix in ("gt", "lt") else widened(span)
+        return reached(span if asked.prefix in ("gt", "lt") else widened(span))
 
 
 def read_number(value: str) -> NumberValue:
@@ -174,6 +174,17 @@ def widened(span: Span) -> Span:
         low = low - timedelta(days=1) if low > date.min else None
     if isinstance(high, date):
         high = high + timedelta(days=1) if high < date.max else None
+    return Span(low, high)
+
+
+def reached(span: Span) -> Span:
+    """A span of days without an end that an open period may not reach: HAPI holds one as ending on
+    9000-01-01 and beginning on 1001-01-01."""
+    low, high = span.low, span.high
+    if isinstance(low, date) and low > _OPEN_END:
+        low = None
+    if isinstance(high, date) and high < _OPEN_START:
+        high = None
     return Span(low, high)
 
 

@@ -44,9 +44,12 @@ ASKED: list[tuple[str, str, Pairs]] = [
     ("Patient", "birthdate=ge1974&birthdate=le1976", form("ge1973-12-31", "le1977-01-01")),
     ("Patient", "birthdate=1974&birthdate=1976", form("ge1975-12-31", "le1975-01-01")),
     ("Patient", "birthdate=ne1974&birthdate=ge1970", form("ge1969-12-31")),
-    # Where the calendar ends there is no day more.
-    ("Patient", "birthdate=0001", form("le0002-01-01")),
-    ("Patient", "birthdate=9999", form("ge9998-12-31")),
+    # An open period reaches beyond the days at which HAPI ends it; and the calendar has its own.
+    ("Patient", "birthdate=0001", ()),
+    ("Patient", "birthdate=ge0001", ()),
+    ("Patient", "birthdate=9999", ()),
+    ("Patient", "birthdate=9000", form("ge8999-12-31", "le9001-01-01")),
+    ("Patient", "birthdate=1000", form("ge0999-12-31", "le1001-01-01")),
     # Of an element that repeats, each value may meet another condition.
     ("Encounter", "location-period=2017&location-period=2019",
      form("ge2016-12-31", "le2018-01-01", name="location-period")),
