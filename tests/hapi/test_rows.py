@@ -97,6 +97,23 @@ async def test_the_program_s_rows_are_found_and_read(
             assert (status, read) == never
 
 
+@pytest.mark.parametrize(
+    "query", ["Condition?_include=Condition:subject", "Patient?_revinclude=Condition:subject"]
+)
+async def test_what_comes_along_is_in_scope(query: str, stored: str, gateway: Gateway) -> None:
+    """R-SP-1, R-SI-9: of what HAPI would include exactly the rows in scope come along."""
+    case = Case(EPI, CLAIMS)
+    kind = query.partition("?")[0]
+    mine = await walk(f"{gateway.base}/{kind}?_count=100", gateway.tokens[EPI])
+    names = {f"{kind}/{r['id']}" for r in mine}
+    direct = await walk(f"{stored}/{query}&_id={','.join(str(r['id']) for r in mine)}&_count=100")
+    expected = {f"{r['resourceType']}/{r['id']}" for r in direct if case.reveal_slowly(r)}
+    shown = await walk(f"{gateway.base}/{query}&_count=100", gateway.tokens[EPI])
+    found = [f"{r['resourceType']}/{r['id']}" for r in shown]
+    assert sorted(found) == sorted(expected)
+    assert names < expected
+
+
 async def test_versions_need_both_ends_in_scope(stored: str, gateway: Gateway) -> None:
     """R-HV-2: a Condition whose code moves out of the program and in again."""
     condition = next(
