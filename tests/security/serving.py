@@ -21,6 +21,7 @@ from proxy.demo.store import Store
 from proxy.demo.upstream import REQUEST_LOG, STORE, Logged, create_upstream
 from proxy.fhir.codec import JsonObject
 from tests.security.product import (
+    EPI,
     FHIR_JSON,
     PROJECT,
     Answer,
@@ -38,7 +39,10 @@ FHIR = {"Content-Type": "application/fhir+json"}
 def caller(name: str, role: str, **more: Any) -> StaticToken:
     """A caller who asks as ``name`` (``running.ask(name, …)``). ``more``: subject, project,
     claims, scopes; by default those of the role's first caller."""
-    fields: dict[str, Any] = {"subject": f"{role}-client", "project": PROJECT, **more}
+    fields: dict[str, Any] = {"subject": f"{role}-client", "project": PROJECT}
+    if role == EPI:
+        fields["claims"] = {"conditions": ["3928002"], "jurisdictions": ["MI"]}
+    fields |= more
     return StaticToken(sha256=sha256(token(name).encode()).digest(), role=role, **fields)
 
 

@@ -19,6 +19,7 @@ from tests.security.product import (
     EPI,
     INV,
     LDS,
+    PUB,
     PUBLIC,
     RESTRICTED,
     ROLES,
@@ -85,7 +86,7 @@ async def test_r_pg_1_links_are_our_own(role: str, tmp_path: Path) -> None:
     """R-PG-1: every link begins with the public base; nothing of the upstream's page links shows,
     in no encoding; following works, by the whole result, and is clean."""
     # So many withheld rows that the upstream's own pages are needed.
-    between = [] if role == INV else [withheld(number) for number in range(60)]
+    between = [] if role == INV else [withheld(number) for number in range(160)]
     held = [*women(3), *between, *women(7)[3:]]
     async with holding(*held) as upstream, product(tmp_path) as running:
         pages = await walk(running, role, QUERY)
@@ -175,11 +176,16 @@ OTHERS = (
     caller("moved-inv", INV, subject=f"{LDS}-client"),
     caller("moved-lds", LDS, subject=f"{INV}-client"),
     caller("moved-deid", DEID, subject=f"{INV}-client"),
+    caller("other-epi", EPI, subject="another"),
+    caller("project-epi", EPI, project="study-8"),
+    caller("narrow-epi", EPI, scopes=frozenset({"user/Patient.rs"})),
+    caller("claims-epi", EPI, claims={"conditions": ["3928002"], "jurisdictions": ["GA"]}),
+    caller("moved-epi", EPI, subject=f"{INV}-client"),
 )
-OTHER_NAMES = tuple(
-    f"{what}-{who}"
-    for what in ("other", "project", "narrow", "claims", "moved")
-    for who in ("inv", "lds", "deid")
+_WAYS = ("other", "project", "narrow", "claims", "moved")
+OTHER_NAMES = (
+    *(f"{what}-{who}" for what in _WAYS for who in ("inv", "lds", "deid")),
+    *(f"{what}-epi" for what in _WAYS),
 )
 
 
@@ -194,7 +200,7 @@ async def test_r_pg_2_a_link_is_useless_to_anyone_else(role: str, tmp_path: Path
         path = await next_of(running, role)
         upstream.calls()
         answers: dict[bool, list[Any]] = {True: [], False: []}
-        subjects = {other: f"{other}-client" for other in ROLES}
+        subjects = {other: f"{other}-client" for other in PAGING}
         subjects |= {name: each.subject for name, each in zip(OTHER_NAMES, OTHERS, strict=True)}
         for other, subject in subjects.items():
             if other != role:
@@ -205,6 +211,7 @@ async def test_r_pg_2_a_link_is_useless_to_anyone_else(role: str, tmp_path: Path
             assert {(answer.status, answer.code) for answer in answers[own]} == {status}
             assert len({str(answer.same) for answer in answers[own]}) == 1
         assert (await running.get(None, path)).status == 401
+        assert (await running.get(PUB, path)).status == 403  # who has no patients at all
         assert upstream.calls() == []
 
 

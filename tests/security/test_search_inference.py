@@ -17,6 +17,7 @@ from proxy.policy.derive import MODIFIERS
 from tests.security.asking import check_refused, found, hold, in_batches
 from tests.security.product import (
     DEID,
+    EPI,
     INV,
     LDS,
     RESTRICTED,
@@ -335,7 +336,7 @@ TEXTS = (
 )
 
 
-@pytest.mark.parametrize("role", RESTRICTED)
+@pytest.mark.parametrize("role", [EPI, *RESTRICTED])
 async def test_r_si_5_no_full_text(role: str, tmp_path: Path) -> None:
     """R-SI-5: full-text search is refused, on every type."""
     async with holding(*WORLD) as upstream, product(tmp_path) as running:
@@ -364,7 +365,7 @@ LANGUAGES = (
 )
 
 
-@pytest.mark.parametrize("role", RESTRICTED)
+@pytest.mark.parametrize("role", [EPI, *RESTRICTED])
 async def test_r_si_6_no_other_language(role: str, tmp_path: Path) -> None:
     """R-SI-6: other query languages, lists, graphs, histories and vendors' parameters are
     refused."""
