@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from proxy.engine.messages import Answer, Ask
 from proxy.engine.projection import Projection, accepts_json, parse_projection, prettify
 from proxy.errors import BadValue, NotAcceptable, ProxyError
 from proxy.fhir.codec import JsonObject, decode, encode
+from tests.engine.playbook import INV, drive, make_call
 
 TAG = {
     "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
@@ -118,3 +122,27 @@ def test_pretty_keeps_numbers() -> None:
     pretty = prettify(body)
     assert pretty.startswith(b'{\n  "a": 1.10,')
     assert encode(decode(pretty)) == body
+
+
+EXACT = (
+    b'{"resourceType":"Patient","id":"p","a":1.10,"b":1E2,"c":-0.0,"d":-0,'
+    rb'"e":123456789012345678901234567890,"f":"\u00e9\/","a":1.100,"g":[],"h":{}}'
+)
+
+
+@pytest.mark.parametrize("target", ["/Patient/p", "/Patient", "/Patient/p/_history",
+                                    "/Patient/p/$everything"])
+def test_pretty_changes_blanks_alone(target: str) -> None:
+    """``_pretty`` in the identity view keeps every token: numbers as written, escapes, a name that
+    stands twice."""
+
+    def serve(ask: Ask) -> Answer:
+        if ask.path == "Patient/p":
+            return Answer(200, {}, EXACT)
+        kind = "history" if "_history" in ask.path else "searchset"
+        head = b'{"resourceType":"Bundle","type":"%b","entry":[{"resource":' % kind.encode()
+        return Answer(200, {}, head + EXACT + b"}]}")
+
+    reply, _ = drive(make_call(INV, f"{target}?_pretty=true"), serve)
+    assert b"\n" in reply.body
+    assert EXACT in re.sub(rb"\s", b"", reply.body)
