@@ -168,9 +168,10 @@ def _usual(question: Question, value: str) -> str:
     """``sa`` and ``eb`` mean ``gt`` and ``lt`` of a number, and not every server knows them."""
     known = registry.get(question.type)
     types = [known[code].type for code, _ in question.verdict.parts] or [question.defined.type]
+    pieces = split(value, "$") if question.verdict.parts else (value,)
     return "$".join(
         _SAME.get(piece[:2], piece[:2]) + piece[2:] if of in ("number", "quantity") else piece
-        for of, piece in zip(types, split(value, "$"), strict=True)
+        for of, piece in zip(types, pieces, strict=True)
     )
 
 
