@@ -36,8 +36,10 @@ class Notes:
 
     def add_patients(self, patients: Iterable[str]) -> None:
         """Patients, as pseudonyms under the audit key; each once, a bounded number."""
-        known = dict.fromkeys((*self.facts.patients, *patients))
-        self.add(patients=tuple(known)[:_MOST_PATIENTS])
+        held = self.facts.patients
+        found = [patient for patient in patients if patient not in held]
+        if found:  # most rows of a page are about patients that were met already
+            self.add(patients=tuple(dict.fromkeys((*held, *found)))[:_MOST_PATIENTS])
 
 
 @dataclass(frozen=True, slots=True)
