@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from proxy.fhir.search import escape
 from tests.attacks.hidden import COUNT, FRIEND, VICTIM
 from tests.attacks.servers import GET, Reply, Server, ask, query
@@ -162,7 +164,7 @@ class Differ:
         async def say(value: str) -> tuple[object, ...]:
             target = self.template(server, value)
             reply = await ask(server, target, self.way, self.headers(value))
-            text = reply.response.body.decode().replace(value, "#")
+            text = orjson.dumps(reply.body).decode().replace(value, "#")
             volatile = ("date", "x-request-id", "content-length", "etag", "last-modified",
                         "content-location", "location")  # fmt: skip
             headers = {k: v for k, v in reply.response.headers.items() if k not in volatile}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -12,7 +11,7 @@ import orjson
 from yarl import URL
 
 from tests.noninterference.harness import comparable
-from tests.rig import Response, Rig
+from tests.rig import PUBLIC, Response, Rig
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 JSON = {"Content-Type": "application/fhir+json"}
@@ -35,11 +34,11 @@ class Reply:
     @property
     def matches(self) -> list[str]:
         """``Type/id`` of the matches, in order."""
-        return [_name(e) for e in self.entries if e["search"]["mode"] == "match"]
+        return [_name(e) for e in self.entries if _mode(e) == "match"]
 
     @property
     def included(self) -> list[str]:
-        return [_name(e) for e in self.entries if e["search"]["mode"] == "include"]
+        return [_name(e) for e in self.entries if _mode(e) == "include"]
 
     @property
     def total(self) -> int | None:
@@ -51,18 +50,23 @@ class Reply:
         return next((str(each["url"]) for each in links if each["relation"] == relation), "")
 
 
+def _mode(entry: dict[str, Any]) -> str:
+    """Empty where nothing was searched, as in a history."""
+    return str(entry.get("search", {}).get("mode", ""))
+
+
 def _name(entry: dict[str, Any]) -> str:
     return f"{entry['resource']['resourceType']}/{entry['resource']['id']}"
 
 
-Send = Callable[..., Any]
-
-
 class Server(Protocol):
-    """``ask``: one question, by one way, with headers; ``name``: the id under which it shows a
+    """``base``: its own, as it stands in its links; ``name``: the id under which it shows a
     resource; ``heard``: what it said so far, as it must be equal in worlds that show the same."""
 
     heard: list[tuple[object, ...]]
+
+    @property
+    def base(self) -> str: ...
 
     def name(self, type_name: str, real: str) -> str: ...
 
@@ -124,6 +128,7 @@ class Veiled:
     rig: Rig
     role: str
     heard: list[tuple[object, ...]] = field(default_factory=list)
+    base: str = PUBLIC
 
     def name(self, type_name: str, real: str) -> str:
         return self.rig.id(self.role, type_name, real)
