@@ -116,6 +116,7 @@ def build(settings: Settings) -> Parts:
             tripwire=settings.audit.tripwire,
         ),
         smart=_smart(settings),
+        storage_order=settings.upstream.storage_order,
     )
     return Parts(gateway, secret)
 

@@ -31,6 +31,7 @@ class UpstreamSettings:
     url: str
     aliases: tuple[str, ...]
     plain_http: tuple[str, ...]
+    storage_order: str
     timeout: float
     token_file: Path | None
     username: str

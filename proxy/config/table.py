@@ -16,6 +16,7 @@ from proxy.config.values import (
     read_issuer,
     read_list,
     read_number,
+    read_order,
     read_origin,
     read_size,
     read_text,
@@ -83,6 +84,10 @@ KEYS: Final[tuple[Key, ...]] = (
     Key(
         "upstream", "plain-http", Kind(read_list(read_host), listed=True), [],
         "host names beside loopback that may be asked without TLS",
+    ),
+    Key(
+        "upstream", "storage-order", Kind(read_order), "_pid",
+        "sort key for the order of storage: HAPI's _pid; of other servers _lastUpdated, or none",
     ),
     Key(
         "upstream", "timeout", Kind(read_duration(0.1, 3600)), "30s",

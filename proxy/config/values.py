@@ -23,6 +23,8 @@ _URL = re.compile(r"[!-~]{1,2000}")  # visible ASCII: no spaces, no control char
 _ORIGIN = re.compile(r"(https?)://(\[[0-9a-f:]+\]|[a-z0-9\-.]+)(:\d{1,5})?")
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 
+# A sort key that gives rows in the order in which they were stored: HAPI's own, or R4's.
+ORDERS = ("_pid", "_lastUpdated", "none")
 # Signatures only: a key that both sides know would let every client make tokens.
 ALGORITHMS = (
     "RS256",
@@ -151,6 +153,13 @@ def read_algorithm(value: object) -> str:
     if value not in ALGORITHMS:
         raise ValueError(f"must name asymmetric algorithms out of {', '.join(ALGORITHMS)}")
     return str(value)
+
+
+def read_order(value: object) -> str:
+    """The sort key for the order of storage; empty for ``none``."""
+    if value not in ORDERS:
+        raise ValueError(f"must be one of {', '.join(ORDERS)}")
+    return "" if value == "none" else str(value)
 
 
 def read_list(read: Callable[[object], object], least: int = 0) -> Callable[[object], object]:

@@ -176,8 +176,12 @@ def _having(
 
 def _order(type: str, found: list[Version], value: str) -> list[Version]:
     """Sorted by each key of ``_sort``; the last key first, as every sort is stable."""
+    stored = {version.id: at for at, version in enumerate(found)}
     for key in reversed(value.split(",")):
         code, down = key.lstrip("-"), key.startswith("-")
+        if code == "_pid":  # HAPI's name for the order of storage
+            found = sorted(found, key=lambda version: stored[version.id], reverse=down)
+            continue
         parameter = registry.get(type).get(code)
         if parameter is None:
             raise Refused(f'HAPI-1194: Unknown _sort parameter value "{code}" for "{type}"')

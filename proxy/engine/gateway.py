@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from proxy.engine.messages import Pairs
 from proxy.engine.orders import Orders
 from proxy.fhir.reference import Bases
 from proxy.lenses.identity import Namers
@@ -44,7 +45,8 @@ class Gateway:
     parameter codes that the upstream's CapabilityStatement lists, None if it is not known.
     ``smart``: members of the SMART configuration that describe the authorization server
     (``issuer``, ``jwks_uri``, ``token_endpoint`` …). ``orders``: what may be forgotten at any
-    time, so it counts for nothing in comparisons.
+    time, so it counts for nothing in comparisons. ``storage_order``: the upstream's sort key for
+    its order of storage, empty if it has none.
     """
 
     public_url: str
@@ -58,7 +60,14 @@ class Gateway:
     limits: Limits = Limits()
     upstream_parameters: Mapping[str, frozenset[str]] | None = None
     smart: Mapping[str, object] = field(default_factory=dict)
+    storage_order: str = "_pid"
     orders: Orders = field(default_factory=Orders, compare=False)
+
+    @property
+    def as_stored(self) -> Pairs:
+        """What asks the upstream for rows in its order of storage. Else an index by which it finds
+        them may order them, and so by values that are hidden."""
+        return (("_sort", self.storage_order),) if self.storage_order else ()
 
     @classmethod
     def make(
@@ -71,6 +80,7 @@ class Gateway:
         limits: Limits = Limits(),
         upstream_parameters: Mapping[str, frozenset[str]] | None = None,
         smart: Mapping[str, object] | None = None,
+        storage_order: str = "_pid",
     ) -> Gateway:
         """A gateway with the keys of ``ring``; makes the verdict table of every view."""
         distinct = {view.name: view for view in views.values()}
@@ -87,4 +97,5 @@ class Gateway:
             limits,
             upstream_parameters,
             smart or {},
+            storage_order,
         )

@@ -125,9 +125,10 @@ def _refer(context: Context, include: Include, sources: list[Seen], work: Work) 
     if not ends or limits is None:
         return []
     asks = []
+    order = context.gateway.as_stored
     for at in range(0, len(ends), CHUNK):
         value = ",".join(escape(source.row.key) for source in ends[at : at + CHUNK])
-        form = ((include.parameter.code, value), *limits, ("_count", str(_ROWS)))
+        form = ((include.parameter.code, value), *limits, *order, ("_count", str(_ROWS)))
         asks.append(Ask(path=f"{include.source}/_search", form=form))
     named = {source.name for source in ends}
     found: list[Seen] = []

@@ -133,7 +133,7 @@ def _parse_sort(
     Raises what the verdict table says of a key, :class:`BadValue` for more than one _sort.
     """
     if not values:
-        return (), ()
+        return (() if context.view.identity else context.gateway.as_stored), ()
     if len(values) > 1:
         raise BadValue("_sort must be given once, its keys separated by commas.")
     keys = split(values[0], ",")

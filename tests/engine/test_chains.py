@@ -87,7 +87,7 @@ def test_answered(query: str, rows: str, sent: str, count: int) -> None:
 def test_what_is_asked() -> None:
     """For each page of the upstream the ends of its rows are asked for by id, each once."""
     first = Ask(path="Observation/_search",
-                form=(("patient:Patient.gender", "female"), ("_count", "101")))
+                form=(("patient:Patient.gender", "female"), ("_sort", "_pid"), ("_count", "101")))
     ends = Ask(path="Patient/_search", form=(("_id", "a,b"), ("_count", "3")))
     rows = [finding("1", "Patient/a"), finding("2", "Patient/b"), finding("3", "Patient/a")]
     # The upstream's word is no proof: it says that all three match.
@@ -185,7 +185,7 @@ def test_hidden_references_lead_nowhere() -> None:
     rows = [finding("1", "Patient/a", encounter={"reference": "Encounter/v", **WITHHOLDING}),
             finding("2", "Patient/a", encounter={"identifier": {"value": "v"}})]
     first = Ask(path="Observation/_search",
-                form=(("encounter:Encounter.class", "EMER"), ("_count", "100")))
+                form=(("encounter:Encounter.class", "EMER"), ("_sort", "_pid"), ("_count", "100")))
     chart = Chart([visit("v")])
     reply, asked = drive(
         make_call(LDS, "/Observation?encounter.class=EMER&_count=10"),

@@ -138,15 +138,15 @@ def test_what_is_asked() -> None:
     """Nothing that the upstream includes is taken: targets are asked for by their ids, sources by
     their reference, all matches at once."""
     rows = [finding("1", "Patient/a"), finding("2", "Patient/b"), finding("3", "Patient/a")]
-    first = Ask(path="Observation/_search", form=(("_count", "101"),))
+    first = Ask(path="Observation/_search", form=(("_sort", "_pid"), ("_count", "101"),))
     people = Ask(path="Patient/_search", form=(("_id", "a,b"), ("_count", "3")))
     call = make_call(LDS, "/Observation?_include=Observation:subject")
     reply = converse(call, (first, searchset(rows)), (people, searchset([patient("b")])))
     assert entries_of(reply) == named(
         LDS, "Observation/1", "Observation/2", "Observation/3", "+Patient/b")
-    first = Ask(path="Patient/_search", form=(("_count", "101"),))
+    first = Ask(path="Patient/_search", form=(("_sort", "_pid"), ("_count", "101"),))
     sources = Ask(path="Observation/_search",
-                  form=(("patient", "Patient/a,Patient/b"), ("_count", "200")))
+                  form=(("patient", "Patient/a,Patient/b"), ("_sort", "_pid"), ("_count", "200")))
     call = make_call(LDS, "/Patient?_revinclude=Observation:patient")
     # An upstream that ignores the condition adds nothing.
     reply = converse(

@@ -32,7 +32,7 @@ ASKED = [
 def test_asked(role: str, query: str, sent: list[tuple[str, str]]) -> None:
     """R-SI-8: the digits that show are the beginning of those that are stored; `000` is the
     beginning of none, so every prefix that shows so is asked for."""
-    count = [("_count", "101")]
+    count = [("_sort", "_pid"), ("_count", "101")]
     ask = Ask(path="Patient/_search", form=(*sent, *count))
     assert converse(make_call(role, f"/Patient?{query}"), (ask, searchset([]))).status == 200
 
@@ -66,7 +66,8 @@ def test_judged() -> None:
     hidden = ",".join(hidden_zip3())
     for value, sent, found in [("481", "481", ["p1", "p3"]), ("000", hidden, ["p5"])]:
         ask = Ask(
-            path="Patient/_search", form=(("address-postalcode", sent), ("_count", "101"))
+            path="Patient/_search",
+            form=(("address-postalcode", sent), ("_sort", "_pid"), ("_count", "101")),
         )
         call = make_call(DEID, f"/Patient?address-postalcode={value}")
         entries = body_of(converse(call, (ask, searchset(rows))))["entry"]

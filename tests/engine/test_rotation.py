@@ -85,7 +85,8 @@ def test_references_are_judged_under_current_names(rotated: Gateway, old: bool) 
          "code": {"coding": [{"system": "http://loinc.org", "code": "1"}]},
          "subject": {"reference": f"Patient/p{i}"}} for i in (1, 2)
     ]
-    ask = Ask(path="Observation/_search", form=(("patient", "Patient/p1"), ("_count", "101")))
+    ask = Ask(path="Observation/_search",
+              form=(("patient", "Patient/p1"), ("_sort", "_pid"), ("_count", "101")))
     reply = converse(
         make_call(LDS, f"/Observation?patient={shown}"), (ask, searchset(rows)), at=rotated
     )
@@ -104,7 +105,8 @@ def test_identifiers(rotated: Gateway, system: str | None, old: bool) -> None:
     stored = {"value": "MRN,1|2"} if system is None else {"system": system, "value": "MRN,1|2"}
     rows = [patient("p1", identifier=[stored]), patient("p2", identifier=[{"value": "other"}])]
     sent = f"{system or ''}|MRN\\,1\\|2"
-    ask = Ask(path="Patient/_search", form=(("identifier", sent), ("_count", "101")))
+    ask = Ask(path="Patient/_search",
+              form=(("identifier", sent), ("_sort", "_pid"), ("_count", "101")))
     target = f"/Patient?identifier={made[0]}%7C{made[1]}"
     reply = converse(make_call(LDS, target), (ask, searchset(rows)), at=rotated)
     (entry,) = body_of(reply)["entry"]

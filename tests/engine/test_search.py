@@ -37,10 +37,12 @@ def pid(role: str, real: str = P1, type_: str = "Patient") -> str:
 
 def form(*pairs: tuple[str, str], role: str, count: int = 100) -> tuple[tuple[str, str], ...]:
     """The form of a first page: one row more than the page in a restricted view, to know whether
-    another page follows; the identity view asks for its total, unless resources are included."""
+    another page follows, in the order of storage; the identity view asks for its total, unless
+    resources are included."""
     included = any(name.startswith(("_include", "_revinclude")) for name, _ in pairs)
     extra = (("_total", "accurate"),) if role == INV and not included else ()
-    return (*pairs, ("_count", str(count if role == INV else count + 1)), *extra)
+    order = () if role == INV else (("_sort", "_pid"),)
+    return (*pairs, *order, ("_count", str(count if role == INV else count + 1)), *extra)
 
 
 ASKED = [
@@ -76,7 +78,12 @@ ASKED = [
      [("birthdate", "ge1974-11-01")]),
     (LDS, "Observation", "code-value-date=http://loinc.org|1$ge2019",
      [("code", "http://loinc.org|1")]),
-    (LDS, "Observation", "value-quantity=sa5.4,eb3||mg", [("value-quantity", "gt5.4,lt3||mg")]),
+    (LDS, "Observation", "value-quantity=sa5.4,gt3||mg", [("value-quantity", "gt5.4,gt3||mg")]),
+    # HAPI reads the first prefix of a list as that of all.
+    (LDS, "Observation", "value-quantity=lt3||mg,5.4||mg", [("value-quantity", "le5.45||mg")]),
+    (LDS, "Observation", "value-quantity=gt5,3", [("value-quantity", "ge2.5")]),
+    (LDS, "Observation", "value-quantity=gt5||g,3||mg", [("value-quantity", "ge2.5")]),
+    (LDS, "Observation", "value-quantity=lt3,gt5", []),
     (LDS, "Observation", "code-value-quantity=http://loinc.org|1$sa5",
      [("code-value-quantity", "http://loinc.org|1$gt5")]),
     (INV, "Patient", "birthdate=ne1974", [("birthdate", "ne1974")]),

@@ -189,6 +189,18 @@ def test_codes_are_sorted_here_under_real_ids(real: Path) -> None:
     assert "_sort" not in str(asked)
 
 
+@pytest.mark.parametrize(("order", "sent"), [
+    ("_pid", (("_sort", "_pid"),)), ("_lastUpdated", (("_sort", "_lastUpdated"),)), ("", ()),
+])
+def test_rows_come_as_they_are_stored(order: str, sent: tuple[tuple[str, str], ...]) -> None:
+    """Design section 5.5: without an order of the client the upstream is asked for its order of
+    storage, so that no index of hidden values orders what it finds; by the key that it has."""
+    at = replace(gateway(), storage_order=order)
+    ask = Ask(path="Patient/_search", form=(("gender", "male"), *sent, ("_count", "101")))
+    assert converse(make_call(DEID, "/Patient?gender=male"), (ask, searchset([])), at=at).status \
+        == 200
+
+
 REFUSED = [
     *[(role, f"Patient?_sort={key}") for role in (LDS, DEID) for key in (
         "_id", "family", "name", "phonetic", "_lastUpdated", "_score", "general-practitioner",

@@ -66,7 +66,7 @@ ASKED: list[tuple[str, str, Pairs]] = [
 @pytest.mark.parametrize(("type_", "query", "sent"), ASKED, ids=[f"{t}?{q}" for t, q, _ in ASKED])
 def test_asked(type_: str, query: str, sent: Pairs) -> None:
     """R-DT-7: a year goes upstream as a span of days, at most one lower and one upper bound."""
-    ask = Ask(path=f"{type_}/_search", form=(*sent, ("_count", "101")))
+    ask = Ask(path=f"{type_}/_search", form=(*sent, ("_sort", "_pid"), ("_count", "101")))
     assert converse(make_call(DEID, f"/{type_}?{query}"), (ask, searchset([]))).status == 200
 
 
@@ -87,7 +87,7 @@ def test_judged() -> None:
     for row in rows[4:]:
         row.pop("birthDate", None)
     for query, sent, found in JUDGED:
-        ask = Ask(path="Patient/_search", form=(*sent, ("_count", "101")))
+        ask = Ask(path="Patient/_search", form=(*sent, ("_sort", "_pid"), ("_count", "101")))
         reply = converse(make_call(DEID, f"/Patient?birthdate={query}"), (ask, searchset(rows)))
         shown = [entry["resource"]["id"] for entry in body_of(reply).get("entry", [])]
         assert shown == [shown_id(DEID, "Patient", real) for real in found], query
@@ -140,7 +140,7 @@ def test_beside_conditions_on_rows(query: str, sent: Pairs, tmp_path: Path) -> N
     (tmp_path / "born.toml").write_text(ROWS)
     at = make_gateway({"born": tmp_path / "born.toml"})
     rows = [patient("p1", birthDate="1945-01-01"), patient("p2", birthDate="1960-01-01")]
-    ask = Ask(path="Patient/_search", form=(*sent, ("_count", "101")))
+    ask = Ask(path="Patient/_search", form=(*sent, ("_sort", "_pid"), ("_count", "101")))
     reply = converse(make_call("born", f"/Patient?{query}"), (ask, searchset(rows)), at=at)
     entries = body_of(reply).get("entry", [])
     assert [e["resource"]["id"] for e in entries] == ["p2"]

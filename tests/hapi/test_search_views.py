@@ -22,6 +22,7 @@ from proxy.engine.paging import Cursor, Page, bind, seal
 from proxy.fhir.codec import encode
 from proxy.fhir.reference import Bases
 from tests.engine.playbook import (
+    DEID,
     LDS,
     NOW,
     PUBLIC,
@@ -55,7 +56,10 @@ class Upstream:
 
     @property
     def gateway(self) -> Gateway:
-        views = {LDS: gateway().views[LDS]}
+        return self.gateway_of(LDS)
+
+    def gateway_of(self, role: str) -> Gateway:
+        views = {role: gateway().views[role]}
         return Gateway.make(public_url=PUBLIC, bases=Bases(self.base), views=views, ring=ring())
 
     def serve(self, ask: Ask) -> Answer:
@@ -89,11 +93,11 @@ class Upstream:
             found.append((f"{type_}/{self.shown(type_, id_)}", mode))
         return found
 
-    def pages(self, target: str, at: Gateway | None = None) -> list[Reply]:
+    def pages(self, target: str, at: Gateway | None = None, role: str = LDS) -> list[Reply]:
         at = at or self.gateway
         replies = []
         while target:
-            reply, _ = drive(make_call(LDS, target), self.serve, at)
+            reply, _ = drive(make_call(role, target), self.serve, at)
             assert reply.status == 200, reply.body
             replies.append(reply)
             target = below(link) if (link := link_of(reply, "next")) else ""
@@ -314,6 +318,36 @@ async def test_a_thousand_rows(hapi: str) -> None:
     finally:
         await _write(hapi, [*rows, *late], "DELETE")
         await unload(hapi, [one])
+
+
+async def test_no_index_orders_rows(hapi: str) -> None:
+    """Design section 5.5: HAPI gives what it finds by an index in the order of the index, here of
+    whole birth dates and ZIP codes. Who sees less of them sees the order of storage."""
+    tag = uuid.uuid4().hex[:12]
+    people = [
+        person(f"p{n:02}-{tag}", birthDate=f"1981-03-{n * 7 % 28 + 1:02}",
+               address=[{"state": "MI", "postalCode": f"481{n * 7 % 28 + 10}"}])
+        for n in range(28)
+    ]
+    await load(hapi, people)
+    try:
+        upstream = Upstream(hapi, tag)
+        at = upstream.gateway_of(DEID)
+        namer = at.namers.of("study-7", DEID)
+        stored = [namer.show_id("Patient", str(each["id"])) for each in people]
+        mine = "_id=" + ",".join(stored)
+        for query in ("birthdate=1981", "birthdate=ge1980&birthdate=lt1982",
+                      "address-postalcode=481", f"birthdate=1981&{mine}"):
+            pages = upstream.pages(f"/Patient?{query}&_count=10", at, DEID)
+            shown = [e["resource"]["id"] for page in pages for e in body_of(page)["entry"]]
+            assert [id_ for id_ in shown if id_ in stored] == stored, query
+        # What would be given otherwise.
+        found = upstream.ids("Patient", "birthdate=ge1981-01-01&birthdate=le1981-12-31")
+        days = {str(each["id"]): str(each["birthDate"]) for each in people}
+        dates = [days[id_] for id_ in found if id_ in days]
+        assert dates == sorted(dates) != list(days.values())
+    finally:
+        await unload(hapi, people)
 
 
 async def test_a_forgotten_search_is_gone(hapi: str) -> None:
