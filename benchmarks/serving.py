@@ -26,7 +26,7 @@ from proxy.lenses.keys import KeyRing
 
 REPOSITORY = POLICIES.parent
 HAPI_JAR = REPOSITORY / "hapi" / "target" / "hapi-r4.jar"
-START_SECONDS = 120
+START_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,18 @@ def static(resources: Iterable[JsonObject], folder: Path) -> Iterator[str]:
         (held / f"{resource['resourceType']}.{resource['id']}.json").write_bytes(encode(resource))
     serve = (sys.executable, "-m", "benchmarks.static_upstream", str(port), str(held))
     with process(serve, folder / "upstream.log"):
+        base = f"http://127.0.0.1:{port}/fhir"
+        asyncio.run(wait_for(f"{base}/metadata"))
+        yield base
+
+
+@contextmanager
+def pass_through(upstream: str, folder: Path) -> Iterator[str]:
+    """The base of a server that only hands on, before ``upstream`` (a base)."""
+    port = free_port()
+    origin = upstream.removesuffix("/fhir")
+    serve = (sys.executable, "-m", "benchmarks.pass_through", str(port), origin)
+    with process(serve, folder / "pass-through.log"):
         base = f"http://127.0.0.1:{port}/fhir"
         asyncio.run(wait_for(f"{base}/metadata"))
         yield base

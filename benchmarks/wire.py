@@ -2,7 +2,7 @@
 
 Upstream, proxy and client are three processes; the upstream serves finished bytes, so what the
 proxy adds is not hidden by a slow server. The proxy runs as it is shipped: token, audit file,
-``researcher-deidentified``.
+``researcher-deidentified``. Beside it stands a server that only hands on, the price of the hop.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.corpus import closest, document, some_cases
 from benchmarks.engine import POLICY
 from benchmarks.report import Effort, Goal, middle, table
-from benchmarks.serving import Proxy, client, proxy, static
+from benchmarks.serving import Proxy, client, pass_through, proxy, static
 from proxy.fhir.codec import JsonObject, encode
 
 WARM_UP = 20
@@ -46,7 +46,7 @@ async def latencies(urls: list[str], headers: dict[str, str], number: int) -> li
 
 
 async def compare(
-    direct: str, served: Proxy, resources: list[JsonObject], effort: Effort
+    direct: str, handed_on: str, served: Proxy, resources: list[JsonObject], effort: Effort
 ) -> list[Goal]:
     rows, goals = [], []
     headers = served.headers(POLICY)
@@ -54,9 +54,10 @@ async def compare(
         kind, identifier = str(resource["resourceType"]), str(resource["id"])
         urls = [
             f"{direct}/{kind}/{identifier}",
+            f"{handed_on}/{kind}/{identifier}",
             f"{served.base}/{kind}/{served.namer(POLICY).show_id(kind, identifier)}",
         ]
-        plain, through = await latencies(urls, headers, effort.of(few, 3))
+        plain, hop, through = await latencies(urls, headers, effort.of(few, 3))
         async with client(headers, CONNECTIONS) as busy:
             rates = [await busy.rate(url, effort.of(many, 16)) for url in urls]
         rows.append(
@@ -64,15 +65,17 @@ async def compare(
                 f"{label} ({len(encode(resource)) / 1e3:.0f} kB)",
                 f"{plain:.2f}",
                 f"{through:.2f}",
+                f"{hop - plain:.2f}",
                 f"{through - plain:.2f}",
-                f"{rates[0]:.0f}",
-                f"{rates[1]:.0f}",
+                *(f"{rate:.0f}" for rate in rates),
                 f"{rates[1] / rates[0]:.3f}",
+                f"{rates[2] / rates[0]:.3f}",
             ]
         )
         goals.append(Goal(f"added p50 at {label}", through - plain, bound, True, "ms"))
     print(f"\nProxy against direct: one connection (p50 ms), {CONNECTIONS} connections (rate)\n")
-    heads = ["size", "direct ms", "proxy ms", "added ms", "direct /s", "proxy /s", "ratio"]
+    heads = ["size", "direct ms", "proxy ms", "added by a hop", "added ms"]
+    heads += ["direct /s", "hop /s", "proxy /s", "hop ratio", "proxy ratio"]
     print(table(heads, rows))
     return goals
 
@@ -82,5 +85,9 @@ def measure(effort: Effort) -> list[Goal]:
     resources = samples(effort)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        with static(resources, folder) as direct, proxy(direct, [POLICY], folder) as served:
-            return asyncio.run(compare(direct, served, resources, effort))
+        with (
+            static(resources, folder) as direct,
+            pass_through(direct, folder) as handed_on,
+            proxy(direct, [POLICY], folder) as served,
+        ):
+            return asyncio.run(compare(direct, handed_on, served, resources, effort))
