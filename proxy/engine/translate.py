@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from proxy.engine import dates
-from proxy.engine.messages import Pairs
 from proxy.engine.question import Question, Sent
 from proxy.engine.shown_values import (
     Named,
@@ -26,7 +25,7 @@ from proxy.fhir.r4 import SearchParameter
 from proxy.fhir.reference import Bases
 from proxy.fhir.search import parameter, split
 from proxy.fhir.search_values import parse_date
-from proxy.lenses.backward import Listed, Ranged, read_number
+from proxy.lenses.backward import Listed, Ranged, SameNumber, read_number
 from proxy.policy.verdicts import Verdict, choose_tokens
 
 Decode = Callable[[Question, str], list[Named]]
@@ -48,8 +47,11 @@ def send(question: Question) -> Sent:
         return _send_codes(question)
     if verdict.way == "parts":
         return _send_parts(question)
-    if question.defined.type == "date":
+    kind = question.defined.type
+    if kind == "date":
         return dates.send(question)
+    if (kind in _NUMBERS and verdict.way == "coarse") or (kind == "quantity" and _is_mixed(values)):
+        return _send_span(question)
     return _send_coarse(question) if verdict.way == "coarse" else _send_plain(question)
 
 
@@ -76,7 +78,13 @@ def _check(
 def _prefix(search_type: str, value: str) -> str:
     if search_type == "date":
         return parse_date(value).prefix
-    return read_number(value).prefix if search_type in ("number", "quantity") else ""
+    return read_number(value).prefix if search_type in _NUMBERS else ""
+
+
+def _is_mixed(values: tuple[str, ...]) -> bool:
+    """Whether a list of quantities has several prefixes: HAPI reads the first as that of all."""
+    prefixes = [read_number(value).prefix for value in values]
+    return len({_SAME.get(prefix, prefix) for prefix in prefixes}) > 1
 
 
 def _send_names(question: Question, decode: Decode) -> Sent:
@@ -104,9 +112,6 @@ def _send_coarse(question: Question) -> Sent:
     """Values as they are shown: what finds at least all of them, judged on what is shown."""
     verdict, values = question.verdict, question.written.alternatives
     condition = question.condition(values)
-    if question.defined.type in ("number", "quantity"):
-        form = _ask_numbers(question)
-        return Sent(form or (), (condition,), empty=form is None, unchanged=False)
     question.check_text()
     asked = tuple(
         dict.fromkeys(
@@ -121,15 +126,18 @@ def _send_coarse(question: Question) -> Sent:
     return Sent(form, (condition,), empty=not asked, unchanged=False)
 
 
-def _ask_numbers(question: Question) -> Pairs | None:
-    """The span of all values, with their unit if it is one; None if nothing can match."""
+def _send_span(question: Question) -> Sent:
+    """Numbers as the span that all values lie in, with their unit if it is one, and judged."""
     values = question.written.alternatives
-    span = dates.find_span(question.verdict.backward, values)
+    condition = question.condition(values)
+    span = dates.find_span(question.verdict.backward or (SameNumber(),), values)
     if span is None:
-        return None
+        return Sent(empty=True, unchanged=False)
     units = {value.partition("|")[2] for value in values}
     unit = f"|{units.pop()}" if len(units) == 1 and "" not in units else ""
-    return tuple((name, value + unit) for name, value in dates.bounds(question.written.name, span))
+    bounds = dates.bounds(question.written.name, span)
+    form = tuple((name, value + unit) for name, value in bounds)
+    return Sent(form, (condition,), unchanged=False)
 
 
 def _send_parts(question: Question) -> Sent:
@@ -158,7 +166,7 @@ def _send_plain(question: Question) -> Sent:
         if defined.type == "reference":
             here = Bases(question.context.base)
             form = question.ask(tuple(question.relative(value, here) for value in p.alternatives))
-        elif defined.type in ("number", "quantity", "composite"):
+        elif defined.type in _NUMBERS | {"composite"}:
             form = question.ask(tuple(_usual(question, value) for value in p.alternatives))
     conditions = (condition,) if question.verdict.judge != "never" else ()
     return Sent(form, conditions, unchanged=not conditions)
@@ -170,11 +178,12 @@ def _usual(question: Question, value: str) -> str:
     types = [known[code].type for code, _ in question.verdict.parts] or [question.defined.type]
     pieces = split(value, "$") if question.verdict.parts else (value,)
     return "$".join(
-        _SAME.get(piece[:2], piece[:2]) + piece[2:] if of in ("number", "quantity") else piece
+        _SAME.get(piece[:2], piece[:2]) + piece[2:] if of in _NUMBERS else piece
         for of, piece in zip(types, pieces, strict=True)
     )
 
 
+_NUMBERS = frozenset({"number", "quantity"})
 _SAME = {"sa": "gt", "eb": "lt"}
 _NAMES: Mapping[str, Decode] = {
     "id": decode_id,

@@ -5,7 +5,9 @@ a year, month or day asked for is compared with dates as they are written, whate
 ``ge`` and ``le`` hold for a period that only overlaps the one asked for, ``ne`` of a number is
 exact, a quantity's comparator is not looked at, ``5.4||mg`` compares the code only, ``1e2`` is
 100. As R4 says, and not as HAPI: a number without prefix has the range of its precision, the parts
-of a composite hold on one element, prefixes of year and month values, local absolute references.
+of a composite hold on one element, prefixes of year and month values, lists of dates (it refuses
+them), the prefixes in a list of quantities (it reads the first as that of all), local absolute
+references.
 """
 
 from __future__ import annotations

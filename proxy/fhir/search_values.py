@@ -116,12 +116,13 @@ def date_interval(text: str, civil: bool = False) -> tuple[Interval, str] | None
     if hour is None:
         return Interval(start * _DAY, (start + 1) * _DAY), "day"
     offset = _offset(zone)
-    # R4, datatypes.html#dateTime: 60 is a leap second.
+    # R4, datatypes.html#dateTime: 60 is a leap second, which counts as the one before.
     if int(hour) > 23 or int(minute) > 59 or int(second or 0) > 60 or offset is None:
         return None
     if civil:
         offset = 0
-    low = start * _DAY + ((int(hour) * 60 + int(minute) - offset) * 60 + int(second or 0)) * _SECOND
+    seconds = min(int(second or 0), 59)
+    low = start * _DAY + ((int(hour) * 60 + int(minute) - offset) * 60 + seconds) * _SECOND
     if second is None:
         return Interval(low, low + 60 * _SECOND), "minute"
     if fraction is None:

@@ -155,7 +155,7 @@ CASES: list[tuple[Any, dict[bool, list[str]]]] = [
             "value-quantity=5.4|http://unitsofmeasure.org|mg", "value-quantity=5.4||mg",
             "value-quantity=gt5.3", "value-quantity=ge5.4", "value-quantity=le5.4",
             "value-quantity=ap5", "value-quantity=ne5", "value-quantity=sa5",
-            "value-quantity=eb6", "component-value-quantity=2",
+            "value-quantity=eb6", "component-value-quantity=2", "value-quantity=lt5,gt5.3",
             # composite: both parts on the same component
             "code-value-quantity=1-8$5.4", "code-value-quantity=http://loinc.org|1-8$gt5",
             "component-code-value-quantity=c2$2", "combo-code-value-quantity=c1$1",

@@ -20,6 +20,7 @@ TARGETS = [
 
 YEARS = "it compares years and months with a prefix by one end only"
 PRECISION = "a number without prefix is exact"
+FIRST = "it reads the first prefix of a list as that of all"
 REFUSED = "it refuses the prefix, the modifier or the list"
 # (type, query) -> why HAPI answers otherwise.
 KNOWN: dict[tuple[str, str], str] = {
@@ -42,6 +43,7 @@ KNOWN: dict[tuple[str, str], str] = {
     ("Observation", "value-quantity=sa5"): REFUSED,
     ("Observation", "value-quantity=eb6"): REFUSED,
     ("RiskAssessment", "probability=eb0.8"): REFUSED,
+    ("Observation", "value-quantity=lt5,gt5.3"): FIRST,
     ("Observation", "value-quantity=5"): PRECISION,
     ("RiskAssessment", "probability=1"): PRECISION,
     ("Observation", "component-code-value-quantity=c1$2"): (

@@ -6,9 +6,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tests.rig import Rig
-from tests.shown.coarse import CODES, RESOURCES, STEPS, YEARS
+from tests.shown.coarse import CODES, EXACT, RESOURCES, STEPS, YEARS
 
-POLICIES = {"years": YEARS, "steps": STEPS}
+POLICIES = {"years": YEARS, "steps": STEPS, "exact": EXACT}
 
 
 def write_policies(folder: Path) -> tuple[str, ...]:

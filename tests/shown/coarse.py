@@ -94,6 +94,8 @@ systems = ["http://loinc.org", "http://unitsofmeasure.org", "http://terminology.
 total = "none"
 """  # noqa: E501
 
+EXACT = YEARS.replace('{ method = "generalize", to = "year" }', '"keep"').replace("ages", "# ages")
+
 CODES = """
 female = "unknown"
 male = "unknown"
@@ -348,8 +350,43 @@ FOUND: dict[str, dict[str, dict[str, str]]] = {
     },
 }
 
+FOUND["exact"] = {
+    "Observation": {
+        "date=2018-06-01,2018-12-31": "d-day d-west",
+        "date=2018,2016": f"{_2018} d-instant d-leap",
+        "date=ne2018-06-01": f"d-west d-year d-month {_LATER} d-east d-until d-leap d-instant",
+        "date=ne2018": f"{_LATER} d-east d-until d-leap",
+        "date=ne2018-06-01&date=ne2018": f"{_LATER} d-east d-until d-leap",
+        "date=sa2018-12-31": "d-east",
+        "date=eb2018-06-01": "d-until d-leap",
+        "date=ge2018-06-01&date=ge2018-12-01&date=lt2019-02-01":
+            f"d-west d-east d-year d-month {_LATER}",
+        "date=ge2018-12&date=lt2019-01-01": f"d-west d-year d-month {_LATER}",
+        "date=2018-06-01&date=ge2018-01-01": "d-day",
+        "date=2018-12-31T23:30:00-05:00": "d-west",
+        "date=2018-12-31T23:30:00-05:00,2018-12-31T10:30:00Z": "d-west d-east",
+        f"code-value-date={LOINC}|94500-6$2018-03-04": "v-18",
+        f"code-value-date={LOINC}|94500-6$ge2018-03": "v-18 v-19",
+        "value-quantity=sa90": "a-95",
+        "value-quantity=eb89,sa94": "a-88 a-95 q-3 q-10 q-12 q-20 q-25 q-low",
+        f"code-value-quantity={LOINC}|30525-0$sa90": "a-95",
+    },
+    "Patient": {
+        "birthdate=1974-11-24,1990-01-01": "b-74 b-90",
+        "birthdate=1931-05-05": "b-31",
+        "death-date=2019-12-31": "b-90",
+    },
+    "Encounter": {
+        "location-period=2017-03-01&location-period=2019-03-01": "e-two",
+        "location-period=2017-03-01,2018-03-01": "e-two e-one",
+    },
+    "Provenance": {"recorded=2018-12-31": "r-18", "recorded=ge2019-01-01": "r-19"},
+    "Bundle": {"timestamp=2018-03-04": "t-document t-collection"},
+}
+
 # policy -> searches that are finer than what shows, or that no lens has a way back for
 REFUSED: dict[str, list[str]] = {
+    "exact": ["Observation?date=ap2018-06-01", "Patient?birthdate=ap1974,1990"],
     "years": [
         "Observation?date=2018-01", "Observation?date=ge2018-01-15", "Observation?date=sa2018",
         "Observation?date=eb2018", "Observation?date=ap2018", "Observation?date=2018,2018-06-01",
