@@ -47,6 +47,24 @@ def test_anonymous() -> None:
     assert found == statement("guest")
 
 
+def test_what_comes_along_is_listed() -> None:
+    """Includes in both directions, orders and chains are those of the view, as far as the token
+    goes; the identity view takes them all."""
+    whole, narrow = resources(LDS)["Patient"], caller(LDS, scopes=frozenset({"user/Patient.rs"}))
+    assert "searchInclude" not in whole
+    assert "Observation:patient" in whole["searchRevInclude"]
+    assert "Observation:subject" in resources(LDS)["Observation"]["searchInclude"]
+    said = body_of(converse(make_call(narrow, "/metadata")))["rest"][0]["resource"]
+    assert all("searchRevInclude" not in each for each in said)
+    assert resources(INV)["Patient"]["searchInclude"] == ["*"]
+    for role, sorts, chains in ((LDS, True, True), (DEID, False, False)):
+        listed = resources(role)["Observation"]["searchParam"]
+        texts = {p["name"]: p["documentation"] for p in listed}
+        assert ("; sorts" in texts["date"]) is sorts
+        assert ("; chained to Patient" in texts["patient"]) is chains
+        assert "; sorts" in texts["code"]
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_what_is_listed_is_answered(role: str) -> None:
     """R-OP-4: every listed parameter is answered and every listed type can be searched; what is

@@ -285,6 +285,51 @@ def test_the_identity_view_forwards(tmp_path: Path) -> None:
     assert converse(call, (ask, searchset([]))).status == 200
 
 
+COUNTED = """
+title   = "Counted"
+basis   = "test"
+extends = "case-report"
+
+[access]
+Patient     = ["read", "search", "include"]
+Observation = ["read", "search", "include"]
+
+[search]
+total   = "exact"
+include = ["Observation:patient"]
+chain   = ["Observation:patient"]
+"""
+COUNTS = [
+    ("Observation?_total=accurate", 7), ("Observation?status=final&_total=accurate", 7),
+    ("Observation?_sort=code&_total=accurate", 7),
+    ("Observation?_summary=count", 7), ("Observation?_count=0", 7),
+    ("Observation?_include=Observation:patient&_total=accurate", None),
+    ("Patient?_revinclude=Observation:patient&_total=accurate", None),
+    ("Observation?patient.gender=female&_total=accurate", None),
+    ("Observation?patient={a}&_total=accurate", None),
+    ("Observation?_include=Observation:patient&_summary=count", 403),
+    ("Observation?patient.gender=female&_count=0", 403),
+    ("Observation?patient={a}&_summary=count", 403),
+]
+
+
+@pytest.mark.parametrize(("query", "total"), COUNTS, ids=[c[0] for c in COUNTS])
+def test_totals(query: str, total: int | None, tmp_path: Path) -> None:
+    """R-SP-4, search rules 4.5: no total where something is included, chained or translated, and
+    then no count alone; whatever there is."""
+    (tmp_path / "case-report.toml").write_text((POLICIES / "case-report.toml").read_text())
+    (tmp_path / "counted.toml").write_text(COUNTED)
+    at = make_gateway({"r": tmp_path / "counted.toml"})
+    named_a = at.namers.of("study-7", "counted").show_id("Patient", "a")
+    call = make_call("r", "/" + query.replace("{a}", named_a))
+    stored = [r for r in STORED if r["id"] not in ("8", "9", "p")]
+    reply, asked = drive(call, Chart([*stored, finding("y", "Patient/a")]).serve, at)
+    if total == 403:
+        assert (reply.status, asked) == (403, [])
+    else:
+        assert (reply.status, body_of(reply).get("total")) == (200, total and total + 1)
+
+
 TYPED = """
 title   = "Typed paths"
 basis   = "test"
