@@ -71,6 +71,15 @@ class Oracle(Bundles):
             out["contained"] = shown
         return out
 
+    def inside(self, resource: Json, place: Place) -> dict[str, Json] | None:
+        if not facts.is_resource(resource):
+            return None
+        kind, real = resource["resourceType"], resource.get("id")
+        named = isinstance(real, str) and bool(real)
+        identity = f"{place.base}/{kind}/{real}" if named else place.identity
+        shown_id = self.show_id(kind, real, place.context) if named else None
+        return self.resource(resource, identity, shown_id, place.bundle, place.context)
+
     def root_method(self, resource: Json, context: Context) -> str:
         kind = resource["resourceType"]
         return self.effective((Step(kind, kind, kind, resource),), context, True).name

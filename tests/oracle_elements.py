@@ -166,6 +166,10 @@ class Elements(Required):
             return None
         return result, None
 
+    def inside(self, resource: Json, place: Place) -> dict[str, Json] | None:
+        """A resource that is the value of an element, as shown."""
+        raise NotImplementedError
+
     def complex(
         self,
         kind: str,
@@ -179,7 +183,7 @@ class Elements(Required):
         """One complex item as shown; None if hidden."""
         code = prop.code
         if code == "Resource":
-            return None
+            return self.inside(value, place) if decision.keeps else None
         if not isinstance(value, dict):
             return facts.masked_complex(code, value) if decision.shows else None
         method = decision.method

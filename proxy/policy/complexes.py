@@ -39,6 +39,8 @@ def make_item(
 ) -> Item | None:
     """The item function of a complex property; None if nothing of it can ever show."""
     method = inner.decision.method
+    if prop.type == "Resource":
+        return Item(_anew(compiler), None) if method.name in ("keep", "pass") else None
     if method.name == "remove":
         walk = compiler.walker(inner) if opens else None
         return Item(_opened(walk), None, walk) if walk is not None else None
@@ -79,6 +81,12 @@ def _as_masked(type_name: str, opened: JsonObject) -> Json:
         shown.setdefault("text", masked_narrative())
         shown.setdefault("emptyReason", _withheld())
     return shown
+
+
+def _anew(compiler: Compiler) -> Show:
+    """A resource inside another, at the lines and rows of its own type."""
+    inside = compiler.resources.inside
+    return lambda value, scope: inside(value, scope) if isinstance(value, dict) else None
 
 
 def _kept(walk: Walker, instead: Callable[[], Json]) -> Show:

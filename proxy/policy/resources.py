@@ -53,6 +53,14 @@ class Resources:
             scope.url = f"{scope.base}/{type_name}/{id}"
         return self.resource(resource, scope, shown_id)
 
+    def inside(self, resource: JsonObject, scope: Scope) -> JsonObject | None:
+        """A resource that is the value of an element (of Parameters), under its shown id."""
+        outer = scope.url
+        try:
+            return self.root(resource, scope)
+        finally:
+            scope.url = outer
+
     def visible(self, resource: JsonObject, claims: Mapping[str, object]) -> bool:
         """Whether the resource shows at all."""
         return self.start(resource, claims) is not None

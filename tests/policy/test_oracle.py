@@ -61,6 +61,24 @@ def test_walk_equals_oracle_over_generated_cases(policy: str) -> None:
     assert found == {}
 
 
+def test_walk_equals_oracle_over_parameters() -> None:
+    """What Parameters hold, Bundles among it, shows the same; a resource that does not exist for
+    the caller is in neither."""
+    held: list[Any] = [r for r in generated() if r["resourceType"] not in ("Binary", "Media")]
+    parts = [{"name": "p", "part": [{"name": "q", "resource": r}]} for r in held]
+    both: list[Any] = [
+        {"resourceType": "Parameters", "id": "p", "parameter": parts},
+        {"resourceType": "Parameters", "parameter": [{"name": "p", "resource": r} for r in held]},
+    ]
+    both.append({"resourceType": "Bundle", "id": "b", "type": "collection",
+                 "entry": [{"fullUrl": f"{UPSTREAM}/Parameters/p", "resource": both[0]}]})
+    for resource in both:
+        assert disagreements("rows", resource) == []
+        shown = json.dumps(comparable(Case("rows").reveal(resource)))
+        assert shown.count("resourceType") > 50
+        assert "resource\": {}" not in shown
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 @FUZZED
 @given(st.data())

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from proxy.policy.compile import Scope, compile_view
 from proxy.policy.load import load_policy, read_policies
 from proxy.policy.model import RowRule, Source
 from proxy.policy.rows import Rows, claims_named, understand
@@ -221,3 +222,69 @@ def test_a_claim_that_finds_beginnings_is_doubtful(tmp_path: Path) -> None:
         assert [(w.line, w.mend) for w in found] == (
             [(10, "write address-state:exact")] if warned else []
         )
+
+
+NESTED = """
+[ids]
+default = "real"
+[codes]
+systems = ["http://loinc.org"]
+[elements]
+"Patient"     = "keep"
+"Bundle"      = "keep"
+"Parameters"  = "keep"
+"Observation" = "keep"
+[datatypes]
+string = "keep"
+[rows.Patient]
+search = "gender={genders}"
+[rows.Bundle]
+where = "entry.count() < 3"
+"""
+
+
+def nest(*inside: Any) -> list[Any]:
+    """Every way in which one resource can hold others."""
+    entries = [{"fullUrl": f"http://u/fhir/Patient/{r['id']}", "resource": r} for r in inside]
+    bundle = {"resourceType": "Bundle", "id": "b", "type": "collection", "entry": entries}
+    named = [{"reference": f"#{r['id']}"} for r in inside]
+    parts = [{"name": "p", "part": [{"name": "q", "resource": r}]} for r in inside]
+    return [
+        bundle,
+        {**bundle, "entry": [{"fullUrl": "http://u/fhir/Bundle/b", "resource": bundle}]},
+        {"resourceType": "Observation", "id": "o", "status": "final", "focus": named,
+         "contained": list(inside)},
+        {"resourceType": "Parameters", "id": "p", "parameter": parts},
+        {"resourceType": "Parameters", "parameter": [{"name": "b", "resource": bundle}]},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_rows_hold_for_every_resource_inside_another(index: int, tmp_path: Path) -> None:
+    """A resource out of scope is nowhere, however deep it stands; one in scope is everywhere."""
+    file = tmp_path / "p.toml"
+    file.write_text(NESTED)
+    view = compile_view(load_policy(file))
+    mine = patient(gender="female") | {"id": "mine", "language": "shown"}
+    other = patient(gender="male") | {"id": "other", "language": "hidden"}
+
+    def show(resource: Any, **claims: object) -> str:
+        scope = Scope.nowhere()
+        scope.claims, scope.pseudonym, scope.shows = claims, view.pseudonym, view.shows
+        return str(view.reveal(resource, scope))
+
+    held = nest(mine, other)[index]
+    text = show(held, genders=["female"])
+    assert "shown" in text
+    assert "hidden" not in text
+    assert "other" not in text
+    both = show(held, genders=["male", "female"])
+    assert "shown" in both
+    assert "hidden" in both
+    none = show(held)
+    assert "shown" not in none
+    assert "hidden" not in none
+    third = patient(gender="female") | {"id": "third"}
+    crowded = nest(mine, other, third)[index]
+    kept = "shown" in show(crowded, genders=["female", "male"])
+    assert kept is ("entry" not in str(crowded))  # of Bundles with three none exists
