@@ -80,9 +80,10 @@ def _restore(type_name: str, props: list[Property], compiler: Compiler, site: Si
     shows = _identifies if props[0].type == "Identifier" else _shows
 
     alone = len(names) == 1 and shows is _shows
+    spelled = frozenset(names) | {"_" + n for n in names}
 
     def restore(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
-        if any(shows(out, n) for n in names):
+        if not spelled.isdisjoint(out) and any(shows(out, n) for n in names):
             return
         name = next((n for n in names if _had(obj, n)), names[0] if always else None)
         if name is not None:
@@ -169,9 +170,10 @@ def _document_demands(compiler: Compiler, site: Site) -> list[Restore]:
 def _demand(demand: Demand, compiler: Compiler, site: Site) -> Restore:
     first = properties(site.type)[demand.names[0]]
     hidden = hides(compiler, site, first)
+    spelled = frozenset(demand.names) | {"_" + n for n in demand.names}
 
     def restore(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
-        if any(_shows(out, n) for n in demand.names):
+        if not spelled.isdisjoint(out):
             return
         if hidden or any(_had(obj, n) for n in demand.names):
             shown = demand.fallback()
