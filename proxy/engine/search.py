@@ -203,7 +203,7 @@ def _count(context: Context, plan: Plan) -> Counted:
         rows = matches(bundle)
         seen += len(rows)
         if seen > window or len(asked) > window:
-            raise TooCostly()
+            raise TooCostly(f"Only results of up to {window} rows are counted; narrow the search.")
         total += sum(_counts(context, plan, row) for row in rows)
         url = next_url(bundle, context.gateway.bases, asked)
         if not url:
