@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
     [
         ("engine", ["single resources", "view over parse + write"]),
         ("hidden", ["90 %", "us a visible row"]),
+        ("start", ["with all shipped policies"]),
         ("wire", ["added ms", "added p50 at 2 KB"]),
         ("search", ["translated years", "include", "deidentified", "50 rows", "of direct"]),
     ],
