@@ -22,6 +22,7 @@ from aiohttp.test_utils import TestServer
 
 from tests.loading import Resource, load, unload
 
+Tell = Callable[[str], None]
 Serve = Callable[[web.Application], Awaitable[TestServer]]
 Upstream = Callable[[Iterable[Resource]], Awaitable[str]]
 
@@ -37,6 +38,25 @@ def absent(reason: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Tell:
+    """Say what a test measured: a text that is printed below all results, from whatever process."""
+    return lambda text: record_property(_TOLD, text)
+
+
+_TOLD = "told"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests told."""
+    reports = (r for found in terminalreporter.stats.values() for r in found)
+    for report in reports:
+        if getattr(report, "when", "") == "call":
+            for name, text in report.user_properties:
+                if name == _TOLD:
+                    terminalreporter.write_line(f"\n{text}")
 
 
 @pytest.fixture(scope="session")
@@ -61,13 +81,13 @@ def hapi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def hapi_view(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Base URL of a second real HAPI server, for what a view shows: ``HAPI_VIEW_URL``, else it is
-    started. Who uses it empties it again."""
-    with _real("HAPI_VIEW_URL", tmp_path_factory) as base:
+    started. It describes itself by OpenAPI. Who uses it empties it again."""
+    with _real("HAPI_VIEW_URL", tmp_path_factory, "--openapi", "true") as base:
         yield base
 
 
 @contextmanager
-def _real(variable: str, folders: pytest.TempPathFactory) -> Iterator[str]:
+def _real(variable: str, folders: pytest.TempPathFactory, *arguments: str) -> Iterator[str]:
     """The HAPI that the environment names, else one of this repository."""
     if url := os.environ.get(variable):
         yield url.rstrip("/")
@@ -79,7 +99,7 @@ def _real(variable: str, folders: pytest.TempPathFactory) -> Iterator[str]:
     base = f"http://127.0.0.1:{port}/fhir"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["java", *HAPI_JAVA_OPTIONS, "-jar", str(HAPI_JAR), "--port", str(port)],
+            ["java", *HAPI_JAVA_OPTIONS, "-jar", str(HAPI_JAR), "--port", str(port), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

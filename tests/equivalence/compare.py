@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.equivalence.asking import Found, Row, ask_all
-from tests.equivalence.deviations import Rule, rule_for
+from tests.equivalence.asking import PAGE, Found, Row, ask_all
 from tests.equivalence.queries import Query, Shape
+from tests.equivalence.rules import Rule, rule_for
 from tests.equivalence.twins import Twins
 from tests.views import differences
 
@@ -59,6 +60,7 @@ async def compare(twins: Twins, session: aiohttp.ClientSession, queries: Iterabl
     rest = iter(plain)
     for query, rule, one in zip(asked, rules, through, strict=True):
         other = common([united([next(rest) for _ in group]) for group in rule.instead])
+        other = _without(other, twins.ghosts)
         tally.deviating.update(rule.names)
         _note(tally, query, rule, one, other)
         tally.differing += [f"{query.text}: {text}" for text in judge(query, rule, one, other)]
@@ -81,23 +83,69 @@ def judge(query: Query, rule: Rule, one: Found, other: Found) -> Iterator[str]:
         if one.status not in REFUSALS:
             yield f"is not refused: {one.status}"
         return
+    if rule.alone:
+        if one.status != 200:
+            yield f"is not answered: {one.status} {one.text}"
+        return
     if one.status >= 500 or one.status // 100 != other.status // 100:
         yield f"status {one.status} | {other.status} {one.text or other.text}"
         return
-    for mode in ("match", "include"):
-        here = one.names(mode)
-        there = [r.name for r in other.rows if r.mode == mode and not _is_excused(r, rule, here)]
-        if Counter(here) != Counter(there):
-            more, less = set(here) - set(there), set(there) - set(here)
-            sizes = f"{mode} {len(here)} | {len(there)}"
-            yield f"{sizes}: only here {_few(more)}, only there {_few(less)}"
-        elif mode == "match" and query.sorted and here != there:
-            yield f"order {_few(here, 20)} | {_few(there, 20)}"
-    theirs = {row.name: row.content for row in other.rows}
+    theirs = [row for row in other.rows if not _is_excused(row, rule, one.names())]
+    yield from _rows(query, one, replace(other, rows=tuple(theirs)))
+    yield from _pages(query, one)
+    counted = not rule.names and {"_total", "_summary"} & {name for name, _ in query.pairs}
+    if counted and one.total != other.total:
+        yield f"total {one.total} | {other.total}"
+    contents = {row.name: row.content for row in other.rows}
     for row in one.rows:
-        if row.name in theirs:
-            for text in differences(row.content, theirs[row.name]):
+        if row.name in contents:
+            for text in differences(row.content, contents[row.name]):
                 yield f"{row.name}{text}"
+
+
+def _without(found: Found, ghosts: frozenset[str]) -> Found:
+    """An answer without what is not shown, and without what comes along with that only."""
+    if not ghosts:
+        return found
+    named = {row.name for row in found.rows} & ghosts
+    rows = tuple(r for r in found.rows if r.name not in named)
+    if named and any(row.mode == "match" and row.name in named for row in found.rows):
+        shown = {row.name for row in rows if row.mode == "match"}
+        rows = tuple(r for r in rows if r.mode == "match" or shown & set(texts(r.content)))
+    return replace(found, rows=rows)
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text inside a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from texts(inner)
+
+
+def _rows(query: Query, one: Found, other: Found) -> Iterator[str]:
+    """Where rows differ. What comes along is repeated on pages, and may be a match of another."""
+    here, there = one.names(), other.names()
+    if Counter(here) != Counter(there):
+        yield _sets("match", set(here), set(there))
+    elif query.sorted and here != there:
+        yield f"order {_few(here, 20)} | {_few(there, 20)}"
+    along, others = (set(found.names("include")) - set(there) for found in (one, other))
+    if along != others:
+        yield _sets("include", along, others)
+
+
+def _sets(mode: str, here: set[str], there: set[str]) -> str:
+    more, less = _few(sorted(here - there)), _few(sorted(there - here))
+    return f"{mode} {len(here)} | {len(there)}: only here {more}, only there {less}"
+
+
+def _pages(query: Query, one: Found) -> Iterator[str]:
+    """Whether every page but the last is full."""
+    asked = [int(value) for name, value in query.pairs if name == "_count"]
+    if asked and asked[0] < int(PAGE) and any(size != asked[0] for size in one.sizes[:-1]):
+        yield f"pages of {one.sizes}"
 
 
 def united(found: list[Found]) -> Found:
@@ -122,8 +170,6 @@ def _is_excused(row: Row, rule: Rule, here: list[str]) -> bool:
     return row.name not in here and any(excused(row) for excused in rule.excused)
 
 
-def _few(names: Iterable[str], most: int = 3) -> str:
-    listed = list(names) if isinstance(names, list) else sorted(names)
-    return ", ".join(listed[:most]) + (
-        f" and {len(listed) - most} more" if len(listed) > most else ""
-    )
+def _few(names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

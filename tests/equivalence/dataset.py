@@ -55,6 +55,11 @@ def _beside(found: list[JsonObject]) -> Iterator[JsonObject]:
         held: JsonObject = {"value": Fragment(value)}
         held |= {"system": UCUM, "code": unit, "unit": unit} if unit else {}
         yield _observation(f"beside-quantity-{number}", subject, {"valueQuantity": held})
+    yield {
+        "resourceType": "Location",
+        "id": "beside-place",
+        "position": {"longitude": Fragment("-83.74"), "latitude": Fragment("42.28")},
+    }
     for number, value in enumerate(("0.1", "0.15", "0.150", "1", "0")):
         yield _risk(f"beside-risk-{number}", subject, value)
     for resource in (patient, observation, _first(found, "Condition")):

@@ -10,20 +10,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
-from itertools import product
 
 from proxy.fhir import registry
-from proxy.fhir.search import parameter as read_parameter
 from proxy.fhir.search import split
-from proxy.fhir.search_values import PREFIXES, date_interval
-from proxy.policy.verdicts import Verdict, VerdictTable
+from proxy.fhir.search_values import date_interval, parse_number
+from proxy.policy.verdicts import Verdict
+from tests.equivalence.asked import Asked, prefix_of, rewritten
 from tests.equivalence.asking import Row
-from tests.equivalence.queries import Query
 from tests.equivalence.values import BASE
 
-Pair = tuple[str, str]
+Ways = tuple[tuple[str, ...], ...]
 _YEAR_OR_MONTH = re.compile(r"\d{4}(-\d\d)?", re.ASCII)
 _DAY = 86_400 * 1_000_000
 _NUMBERS = ("number", "quantity")
@@ -37,95 +35,55 @@ FORMS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One parameter of a search on a type, as the table of a view judges it. ``forwarded``: by an
-    identity view, which leaves to HAPI what it can. ``again``: the search has others of its name.
-    """
-
-    table: VerdictTable
-    forwarded: bool
-    type: str
-    name: str
-    value: str
-    again: bool = False
-
-    @property
-    def pair(self) -> Pair:
-        return self.name, self.value
-
-    @property
-    def modifier(self) -> str:
-        return read_parameter(*self.pair).modifier
-
-    @property
-    def values(self) -> tuple[str, ...]:
-        return split(self.value, ",")
-
-    @property
-    def search_type(self) -> str:
-        """Empty for a parameter that is about the answer."""
-        known = registry.get(self.type).get(read_parameter(*self.pair).code)
-        return "" if known is None else known.type
-
-    @property
-    def compared(self) -> str:
-        """The type of what a prefix compares: of a composite, of the last of its parts; empty with
-        a modifier."""
-        if self.modifier:
-            return ""
-        if self.search_type != "composite":
-            return self.search_type
-        known = registry.get(self.type)[read_parameter(*self.pair).code]
-        return registry.components(known)[-1][0].type
-
-    @property
-    def verdict(self) -> Verdict:
-        asked = read_parameter(*self.pair)
-        return self.table.verdict(self.type, asked.code, asked.modifier, asked.chain)
-
-    def with_value(self, value: str) -> Pair:
-        return self.name, value
-
-
-@dataclass(frozen=True, slots=True)
 class Deviation:
     """``rule``: what R4 or the view says; ``hapi``, ``proxy``: what they do. ``applies``: to a
-    parameter. ``instead``: what HAPI is asked, the rows of all together. ``apart``: it is asked in
-    a search of its own, and the rows common to all searches count. ``refused``: the proxy refuses
-    it. ``excused``: a row that only HAPI gives."""
+    parameter. ``instead``: the values that HAPI is asked for, those of a way all at once, the rows
+    of all ways together. ``apart``: it is asked in a search of its own, and the rows common to all
+    searches count. ``refused``: the proxy refuses it. ``alone``: only the proxy answers it rightly,
+    so nothing is compared. ``excused``: a row that only HAPI gives."""
 
     name: str
     rule: str
     hapi: str
     proxy: str
     applies: Callable[[Asked], bool]
-    instead: Callable[[Asked], tuple[Pair, ...]] | None = None
+    instead: Callable[[Asked], Ways] | None = None
     apart: bool = False
     refused: bool = False
+    alone: bool = False
     excused: Callable[[Row], bool] | None = None
-
-
-def _prefix(value: str) -> tuple[str, str]:
-    """Prefix and rest; of a composite's value, of its last part."""
-    last = value.rpartition("$")[2]
-    return (last[:2], last[2:]) if last[:2] in PREFIXES else ("", last)
-
-
-def _with(value: str, prefix: str, text: str) -> str:
-    """A value with another prefix and rest."""
-    first, parted, _ = value.rpartition("$")
-    return first + parted + prefix + text
 
 
 def _is_list_of_ranges(asked: Asked) -> bool:
     """Lists in which HAPI wants no prefix; of coarse values each is asked in another way anyhow."""
     if asked.forwarded or asked.compared != "date" or len(asked.values) < 2:
         return False
-    return any(_prefix(value)[0] for value in asked.values)
+    return any(prefix_of(value)[0] for value in asked.values)
 
 
-def _one_by_one(asked: Asked) -> tuple[Pair, ...]:
-    return tuple(asked.with_value(value) for value in asked.values)
+def _is_list_of_prefixes(asked: Asked) -> bool:
+    if asked.forwarded or asked.compared != "quantity":
+        return False
+    return len({prefix_of(value)[0] or "eq" for value in asked.values}) > 1
+
+
+def _one_by_one(asked: Asked) -> Ways:
+    return tuple((value,) for value in asked.values)
+
+
+def _by_range(asked: Asked) -> Ways:
+    """Each value by itself; one without prefix by the range of its precision."""
+    return tuple(_range(value) for value in asked.values)
+
+
+def _range(value: str) -> tuple[str, ...]:
+    prefix, text = prefix_of(value)
+    if prefix not in ("", "eq"):
+        return (value,)
+    number, parted, unit = text.partition("|")
+    read = parse_number(number)
+    bounds = (("ge", read.value - read.half), ("lt", read.value + read.half))
+    return tuple(rewritten(value, p, f"{bound:f}{parted}{unit}") for p, bound in bounds)
 
 
 def _is_coarse(asked: Asked) -> bool:
@@ -133,19 +91,19 @@ def _is_coarse(asked: Asked) -> bool:
         return False
     if asked.forwarded and asked.search_type == "composite":
         return False
-    prefix, text = _prefix(asked.value)
+    prefix, text = prefix_of(asked.value)
     return prefix in ("ge", "le", "ne") and bool(_YEAR_OR_MONTH.fullmatch(text))
 
 
-def _at_days(asked: Asked) -> tuple[Pair, ...]:
-    prefix, text = _prefix(asked.value)
+def _at_days(asked: Asked) -> Ways:
+    prefix, text = prefix_of(asked.value)
     found = date_interval(text)
     assert found is not None
     assert found[0].high is not None
     first = f"{text}-01-01" if len(text) == 4 else f"{text}-01"
     last = date.fromordinal(found[0].high // _DAY)
     days = {"ge": (("ge", first),), "le": (("le", last),), "ne": (("lt", first), ("gt", last))}
-    return tuple(asked.with_value(_with(asked.value, p, str(day))) for p, day in days[prefix])
+    return tuple((rewritten(asked.value, p, str(day)),) for p, day in days[prefix])
 
 
 def _is_date_again(asked: Asked) -> bool:
@@ -155,22 +113,22 @@ def _is_date_again(asked: Asked) -> bool:
 def _is_before_or_after(asked: Asked) -> bool:
     if asked.forwarded or asked.compared not in _NUMBERS:
         return False
-    return any(_prefix(value)[0] in ("sa", "eb") for value in asked.values)
+    return any(prefix_of(value)[0] in ("sa", "eb") for value in asked.values)
 
 
-def _less_or_greater(asked: Asked) -> tuple[Pair, ...]:
+def _less_or_greater(asked: Asked) -> Ways:
     same = {"sa": "gt", "eb": "lt"}
-    parts = [(value, *_prefix(value)) for value in asked.values]
-    changed = [_with(value, same.get(prefix, prefix), text) for value, prefix, text in parts]
-    return (asked.with_value(",".join(changed)),)
+    parts = [(value, *prefix_of(value)) for value in asked.values]
+    changed = [rewritten(value, same.get(prefix, prefix), text) for value, prefix, text in parts]
+    return ((",".join(changed),),)
 
 
 def _is_absolute(asked: Asked) -> bool:
     return BASE in asked.value
 
 
-def _relative(asked: Asked) -> tuple[Pair, ...]:
-    return (asked.with_value(asked.value.replace(f"{BASE}/", "")),)
+def _relative(asked: Asked) -> Ways:
+    return ((asked.value.replace(f"{BASE}/", ""),),)
 
 
 def _is_half_identifier(asked: Asked) -> bool:
@@ -193,7 +151,19 @@ def _is_finer(verdict: Verdict, value: str) -> bool:
     if verdict.parts:
         pieces = zip(verdict.parts, split(value, "$"), strict=False)
         return any(_is_finer(part, piece) for (_, part), piece in pieces)
-    return bool(verdict.form) and not re.fullmatch(FORMS[verdict.form], _prefix(value)[1])
+    return bool(verdict.form) and not re.fullmatch(FORMS[verdict.form], prefix_of(value)[1])
+
+
+def _sorts_by_what_hapi_lacks(asked: Asked) -> bool:
+    if asked.name != "_sort" or asked.forwarded:
+        return False
+    keys = [value.removeprefix("-") for value in asked.values]
+    known = registry.get(asked.type)
+    return any("us/core" in known[key].url for key in keys if key in known)
+
+
+def _is_missing_in_chain(asked: Asked) -> bool:
+    return bool(asked.lead) and asked.modifier == "missing" and not asked.forwarded
 
 
 def _is_composite(asked: Asked) -> bool:
@@ -222,6 +192,17 @@ DEVIATIONS = (
         "judges each value",
         _is_list_of_ranges,
         instead=_one_by_one,
+    ),
+    Deviation(
+        "lists of quantities with several prefixes",
+        "R4: each value of a list has a prefix of its own; one without stands for the range of its "
+        "precision",
+        "takes the prefix of the first value for all of them; one without finds the number only, "
+        "also by itself",
+        "asks for the span of them all and judges each value",
+        _is_list_of_prefixes,
+        instead=_by_range,
+        excused=_has_several_components,
     ),
     Deviation(
         "years and months with ge, le and ne",
@@ -281,6 +262,22 @@ DEVIATIONS = (
         refused=True,
     ),
     Deviation(
+        "sorts by parameters of US Core",
+        "the parameters of US Core are search parameters like others",
+        "does not know them unless they are loaded into it",
+        "sorts by what is shown",
+        _sorts_by_what_hapi_lacks,
+        alone=True,
+    ),
+    Deviation(
+        "missing at the end of a chain",
+        "R4: true where what is referred to has no such element",
+        "looks at the row itself, which never has it",
+        "judges what is referred to",
+        _is_missing_in_chain,
+        alone=True,
+    ),
+    Deviation(
         "composites over components",
         "R4: the parts of a composite hold on one and the same element",
         "gives rows in which one component has the one part, another the other",
@@ -297,54 +294,3 @@ DEVIATIONS = (
         excused=_is_banded,
     ),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What the deviations that apply to a query come to. ``instead``: what HAPI is asked: what all
-    of the groups have in common, of each group the rows of all its searches together."""
-
-    names: tuple[str, ...]
-    instead: tuple[tuple[Query, ...], ...]
-    refused: bool
-    excused: tuple[Callable[[Row], bool], ...]
-
-
-def rule_for(table: VerdictTable, query: Query, *, forwarded: bool) -> Rule:
-    """The deviations of all parameters of a query together."""
-    met: dict[Deviation, None] = {}
-    names = [name for name, _ in query.pairs]
-    groups: list[list[list[Pair]]] = [[]]
-    for name, value in query.pairs:
-        asked = Asked(table, forwarded, query.type, name, value, names.count(name) > 1)
-        choices = _choices(asked, met)
-        if any(d.apart and d.applies(asked) for d in met):
-            groups.append([choices])
-        else:
-            groups[0].append(choices)
-    return Rule(
-        tuple(d.name for d in met),
-        tuple(
-            tuple(replace(query, pairs=pairs) for pairs in product(*group))
-            for group in groups
-            if group or len(groups) == 1
-        ),
-        any(d.refused for d in met),
-        tuple(d.excused for d in met if d.excused is not None),
-    )
-
-
-def _choices(asked: Asked, met: dict[Deviation, None]) -> list[Pair]:
-    """What HAPI is asked for one parameter; the deviations met on the way are noted."""
-    found = [d for d in DEVIATIONS if d.applies(asked)]
-    met.update(dict.fromkeys(found))
-    return _in_other_ways(asked, met)
-
-
-def _in_other_ways(asked: Asked, met: dict[Deviation, None]) -> list[Pair]:
-    for deviation in DEVIATIONS:
-        if deviation.instead is not None and deviation.applies(asked):
-            met[deviation] = None
-            ways = [replace(asked, value=value) for _, value in deviation.instead(asked)]
-            return [pair for way in ways for pair in _in_other_ways(way, met)]
-    return [asked.pair]

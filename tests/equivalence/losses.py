@@ -29,7 +29,7 @@ def _no_id_below_uuid(entry: Any) -> Any:
     resource = entry.get("resource")
     if not isinstance(resource, dict):
         return entry
-    if str(entry.get("fullUrl", "")).startswith("urn:uuid:"):
+    if entry.get("fullUrl") == f"urn:uuid:{resource.get('id')}":
         resource = {k: v for k, v in resource.items() if k != "id"}
     return entry | {"resource": _entries(resource, _no_id_below_uuid)}
 
@@ -43,7 +43,7 @@ def _no_meta_in_bundle(entry: Any) -> Any:
 
 LOSSES = (
     Loss(
-        "the id of an entry's resource where the fullUrl is a urn:uuid",
+        "the id of an entry's resource where the fullUrl is its urn:uuid",
         lambda resource: _entries(resource, _no_id_below_uuid),
     ),
     Loss(

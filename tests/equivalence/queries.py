@@ -14,7 +14,7 @@ from proxy.fhir.search import parameter as read_parameter
 from proxy.fhir.structure import RESOURCES
 from proxy.policy.controls import CONTROLS
 from proxy.policy.verdicts import VerdictTable
-from tests.equivalence.values import composites, draw, elements
+from tests.equivalence.values import VALUE_SETS, composites, draw, elements
 
 Shape = tuple[str, str, str]  # (search type, modifier, prefix); a modifier of a type is "typed"
 ORDERED = ("date", "number", "quantity")
@@ -106,6 +106,40 @@ _NOWHERE: Mapping[tuple[str, str], tuple[str, ...]] = {
     **{(t, "missing"): ("true", "false") for t in
        ("token", "string", "reference", "date", "quantity", "number", "uri", "composite")},
 }  # fmt: skip
+
+
+_ACT = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+# (type, code, modifier, value): searches that find something among the originals. Value sets and
+# hierarchies are R4's own, which every server knows.
+_TERMS = (
+    ("Patient", "gender", "in", VALUE_SETS[0]),
+    ("Patient", "gender", "not-in", VALUE_SETS[1]),
+    ("Patient", "gender", "below", "http://hl7.org/fhir/administrative-gender|female"),
+    ("Patient", "gender", "above", "http://hl7.org/fhir/administrative-gender|male"),
+    ("Encounter", "class", "below", f"{_ACT}|_ActEncounterCode"),
+    ("Encounter", "class", "above", f"{_ACT}|EMER"),
+)
+# (type, code, value): the same with any prefix.
+_MIDDLES = (
+    ("Observation", "date", "2020-02-29"),
+    ("Observation", "value-quantity", "5.4"),
+    ("Observation", "code-value-quantity", "http://loinc.org|8310-5$5.4"),
+    ("RiskAssessment", "probability", "0.15"),
+)
+
+
+def fixed(table: VerdictTable, shown: Mapping[str, list[JsonObject]]) -> Iterator[Query]:
+    """Searches that find something by modifiers and prefixes for which a drawn value may not, as
+    far as they are offered."""
+    for type_name, code, modifier, value in _TERMS:
+        if shown.get(type_name) and table.verdict(type_name, code, modifier).kind != "refuse":
+            yield Query(type_name, ((f"{code}:{modifier}", value),), (("token", modifier, ""),))
+    for type_name, code, value in _MIDDLES:
+        if shown.get(type_name):
+            kind, (first, parted, last) = registry.get(type_name)[code].type, value.rpartition("$")
+            for prefix in table.verdict(type_name, code).prefixes:
+                asked = first + parted + prefix + last
+                yield Query(type_name, ((code, asked),), ((kind, "", prefix),))
 
 
 def choose(found: Iterable[Query], most: int, least: int = 4) -> list[Query]:

@@ -13,6 +13,11 @@ from proxy.fhir.registry import components
 from proxy.fhir.search import escape
 
 BASE = "{base}"  # of the server that is asked; set when it is
+# Of R4 itself, which every server knows.
+VALUE_SETS = (
+    "http://hl7.org/fhir/ValueSet/administrative-gender",
+    "http://terminology.hl7.org/ValueSet/v3-ActEncounterCode",
+)
 
 
 def elements(
@@ -201,6 +206,10 @@ def _above(element: Any, code: str) -> Iterator[str]:
         yield escape(element + "/more")
 
 
+def _value_sets(element: Any, code: str) -> Iterator[str]:
+    yield from VALUE_SETS
+
+
 def _presence(element: Any, code: str) -> Iterator[str]:
     yield from ("true", "false")
 
@@ -218,6 +227,8 @@ _BY_TYPE: Mapping[str, Make] = {
 _BY_MODIFIER: Mapping[tuple[str, str], Make] = {
     ("token", "text"): _token_texts,
     ("token", "of-type"): _of_type,
+    ("token", "in"): _value_sets,
+    ("token", "not-in"): _value_sets,
     ("string", "exact"): _exact,
     ("string", "contains"): _contained,
     ("reference", "identifier"): _named,

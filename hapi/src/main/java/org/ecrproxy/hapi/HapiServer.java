@@ -26,6 +26,7 @@ import ca.uhn.fhir.jpa.provider.ValueSetOperationProvider;
 import ca.uhn.fhir.jpa.search.DatabaseBackedPagingProvider;
 import ca.uhn.fhir.jpa.subscription.channel.config.SubscriptionChannelConfig;
 import ca.uhn.fhir.jpa.subscription.submit.config.SubscriptionSubmitterConfig;
+import ca.uhn.fhir.rest.openapi.OpenApiInterceptor;
 import ca.uhn.fhir.rest.server.HardcodedServerAddressStrategy;
 import ca.uhn.fhir.rest.server.RestfulServer;
 import ca.uhn.fhir.rest.server.interceptor.ResponseHighlighterInterceptor;
@@ -79,7 +80,8 @@ import org.springframework.orm.jpa.LocalContainerEntityManagerFactoryBean;
  *
  * <p>Options, as {@code --name value} or {@code --name=value}: {@code host} (127.0.0.1),
  * {@code port} (8080), {@code base-url} (fixes the base of all links; by default that of the
- * request, which is HAPI's default), {@code db}, {@code db-user}, {@code db-password} (a JDBC URL of
+ * request, which is HAPI's default), {@code openapi} (false; whether the server describes itself by
+ * OpenAPI at {@code /fhir/api-docs}, which tools need that draw requests from it), {@code db}, {@code db-user}, {@code db-password} (a JDBC URL of
  * H2 or PostgreSQL; by default H2 in memory; each may come from HAPI_DB, HAPI_DB_USER,
  * HAPI_DB_PASSWORD instead). When the server answers, it prints a line that begins with READY.
  */
@@ -90,6 +92,7 @@ public final class HapiServer {
           "host", "127.0.0.1",
           "port", "8080",
           "base-url", "",
+          "openapi", "false",
           "db", "jdbc:h2:mem:fhir;DB_CLOSE_DELAY=-1",
           "db-user", "sa",
           "db-password", "");
@@ -111,7 +114,7 @@ public final class HapiServer {
     context.registerBean("options", Options.class, () -> new Options(options));
     context.register(JpaSetup.class);
     context.refresh();
-    RestfulServer fhir = restfulServer(context, options.get("base-url"));
+    RestfulServer fhir = restfulServer(context, options);
 
     Server jetty = new Server(new QueuedThreadPool());
     ServerConnector connector = new ServerConnector(jetty);
@@ -152,7 +155,8 @@ public final class HapiServer {
   }
 
   /** HAPI's servlet with all resource types and the operations of the widely used starter. */
-  private static RestfulServer restfulServer(ApplicationContext context, String base) {
+  private static RestfulServer restfulServer(
+      ApplicationContext context, Map<String, String> options) {
     IFhirSystemDao<?, ?> system = context.getBean(IFhirSystemDao.class);
     RestfulServer server = new RestfulServer(system.getContext());
     server.registerProviders(context.getBean(ResourceProviderFactory.class).createProviders());
@@ -171,6 +175,10 @@ public final class HapiServer {
             context.getBean("myJpaValidationSupportChain", IValidationSupport.class)));
     server.setPagingProvider(context.getBean(DatabaseBackedPagingProvider.class));
     server.registerInterceptor(new ResponseHighlighterInterceptor());
+    if (options.get("openapi").equals("true")) {
+      server.registerInterceptor(new OpenApiInterceptor());
+    }
+    String base = options.get("base-url");
     if (!base.isEmpty()) {
       server.setServerAddressStrategy(new HardcodedServerAddressStrategy(base));
     }
