@@ -154,4 +154,5 @@ def scopes_grant(scopes: frozenset[str] | None, type_: str, letter: str) -> bool
 
 def makes_pseudonyms(view: View) -> bool:
     """Whether anything this view shows carries a pseudonym, so that it needs a project."""
-    return not view.identity
+    types = view.policy.access
+    return not all(view.passes(each) and not view.pseudonym(each) for each in types)

@@ -72,7 +72,8 @@ class Context:
     def scope(self) -> Scope:
         """A fresh scope: one for each resource that is revealed."""
         return Scope(
-            namer=self.gateway.namers.of(self.caller.project, self.view.name),
+            # A caller without a project has a view without pseudonyms, so any key does.
+            namer=self.gateway.namers.of(self.caller.project or _NOBODY, self.view.name),
             bases=self.gateway.bases,
             public=self.gateway.public_url,
             today=self.now.date(),
@@ -120,6 +121,9 @@ class Context:
     def audit_name(self, url: str) -> str:
         """The pseudonym under the audit key of the patient with this absolute URL."""
         return hmac.digest(self.gateway.audit_key, url.encode(), "sha256")[:16].hex()
+
+
+_NOBODY = "-"
 
 
 def _is_watched(request_id: str, share: int) -> bool:

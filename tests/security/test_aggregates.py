@@ -19,11 +19,13 @@ from tests.security.searched import REAL, WORLD, condition, patient
 from tests.security.serving import (
     FHIR,
     bundle,
+    caller,
     common,
     holding,
     is_refusal,
     post,
     resources,
+    settings_with,
 )
 
 ROWS = (
@@ -104,6 +106,24 @@ async def test_r_ag_1_listed_reference_content(tmp_path: Path) -> None:
                      "/ValueSet/dxtc/_history", "/ValueSet/dxtc/_history/1"):
             answer = await running.get(PUB, path)
             assert is_refusal(answer) or answer.status == 404
+        assert upstream.calls() == []
+
+
+async def test_r_ag_1_the_public_needs_no_project(tmp_path: Path) -> None:
+    """R-AG-1: nothing that the public role is shown carries a pseudonym, so its token needs no
+    project; that of a researcher does."""
+    rules: Any = {"resourceType": "ValueSet", "id": "dxtc", "status": "active"}
+    callers = (caller("anyone", PUB, project=""), caller("homeless", DEID, project=""))
+    async with holding(*WORLD, rules) as upstream, product(
+        tmp_path, **settings_with(*callers)
+    ) as running:
+        assert (await running.get("anyone", "/ValueSet/dxtc")).status == 200
+        found = await running.get("anyone", "/ValueSet?status=active")
+        assert [r["id"] for r in resources(found)] == ["dxtc"]
+        upstream.calls()
+        assert is_refusal(await running.get("anyone", "/Patient"))
+        assert is_refusal(await running.get("homeless", "/Patient"))
+        assert is_refusal(await running.get("homeless", "/ValueSet/dxtc"))
         assert upstream.calls() == []
 
 
