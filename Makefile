@@ -4,6 +4,7 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 VENV ?= .venv
+JOBS ?= auto
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -57,8 +58,8 @@ layers: $(VENV)/dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/dev
-	$(BIN)/pytest -m 'not hapi' --cov --cov-branch --cov-report=term:skip-covered \
-		$(if $(ARGS),,--cov-fail-under=94) $(ARGS)
+	$(BIN)/pytest -m 'not hapi' -n $(JOBS) --dist loadfile --cov --cov-branch \
+		--cov-report=term:skip-covered $(if $(ARGS),,--cov-fail-under=94) $(ARGS)
 
 $(HAPI_JAR): hapi/pom.xml $(shell find hapi/src -type f)
 	$(MVN) -B -ntp -q -f hapi/pom.xml package
@@ -87,7 +88,7 @@ bench: $(VENV)/dev
 
 N ?= 5000
 noninterference: $(VENV)/dev
-	NONINTERFERENCE_PAIRS=$(N) $(BIN)/pytest -s -m 'not hapi' tests/noninterference $(ARGS)
+	NONINTERFERENCE_PAIRS=$(N) $(BIN)/pytest -n $(JOBS) -m 'not hapi' tests/noninterference $(ARGS)
 
 $(VENV)/container: $(VENV)/dev
 	$(BIN)/python -m pip install --quiet --editable '.[container]'

@@ -22,6 +22,7 @@ from proxy.policy.load import load_directory
 from tests.attacks.catalogue import CATALOGUE
 from tests.attacks.hidden import SECRETS, elsewhere
 from tests.attacks.servers import Open, Server, Veiled
+from tests.conftest import Tell
 from tests.noninterference.harness import show_all
 from tests.rig import INV, POLICIES, RESTRICTED, Rig, embedded, running
 
@@ -110,7 +111,7 @@ ELSEWHERE = [name for name in SECRETS if name not in
 
 @pytest.mark.parametrize("role", [*RESTRICTED, EPI])
 async def test_no_attack_finds_anything_behind_the_proxy(
-    role: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    role: str, tmp_path: Path, tell: Tell
 ) -> None:
     """Through the proxy each attack hears the same in every world, and has no fewer candidates
     for it."""
@@ -132,8 +133,7 @@ async def test_no_attack_finds_anything_behind_the_proxy(
                     told.append(f"{name}, {title}: hears another answer in another world")
                 if any(each != found[0] for each in found):
                     told.append(f"{name}, {title}: ends with {found}")
-    with capsys.disabled():
-        print(f"\n{role}: {tried} attacks, {asked} questions, {len(told)} told something")
+    tell(f"{role}: {tried} attacks, {asked} questions, {len(told)} told something")
     assert told == []
 
 

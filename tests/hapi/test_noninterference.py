@@ -16,6 +16,7 @@ from aiohttp import web
 from yarl import URL
 
 from proxy.fhir.codec import JsonObject, encode
+from tests.conftest import Tell
 from tests.loading import rank
 from tests.noninterference.sweeping import make_run
 from tests.noninterference.worlds import Key, World, key_of
@@ -136,15 +137,14 @@ async def shelf(hapi: str) -> AsyncIterator[Shelf]:
 
 @pytest.mark.parametrize("role", RESTRICTED)
 async def test_what_is_hidden_changes_no_answer(
-    role: str, hapi: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    role: str, hapi: str, tmp_path: Path, tell: Tell
 ) -> None:
     """Whatever is hidden, in many resources at once, changes no answer to whatever can be asked:
     ``NONINTERFERENCE_HAPI_PAIRS`` pairs that count, made from ``NONINTERFERENCE_SEED``."""
     async with running(relay(hapi), tmp_path, roles=[role]) as rig, shelf(hapi) as holding:
         run = make_run(rig, role, POLICIES, holding.put, f"{role} {SEED}", stored=True, each=2)
         await run.until(PAIRS)
-    with capsys.disabled():
-        print(f"\nbefore HAPI, seed {SEED}, {run.report(role)}")
+    tell(f"before HAPI, seed {SEED}, {run.report(role)}")
     assert run.tally.differences == []
     assert run.tally.refusals * 5 <= run.tally.replies
     assert run.tally.exempt * 100 <= run.tally.total

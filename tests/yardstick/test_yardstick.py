@@ -20,6 +20,7 @@ from proxy.fhir.reference import Bases
 from proxy.policy.compile import View, compile_view
 from proxy.policy.load import load_directory
 from proxy.policy.scope import Scope
+from tests.conftest import Tell
 from tests.rig import (
     DEID,
     INV,
@@ -203,7 +204,7 @@ def program(case: Case) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("role", EVERYONE)
 async def test_searches_that_people_make(
-    role: str, made: list[Case], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    role: str, made: list[Case], tmp_path: Path, tell: Tell
 ) -> None:
     """Every search of the list is answered with exactly the rows that the role sees and that match,
     or refused as the list says, without an upstream call and with a search that can be asked
@@ -228,11 +229,10 @@ async def test_searches_that_people_make(
     share = 100 * len(answered) / len(YARDSTICK.searches)
     mattering = [s for s in YARDSTICK.searches if role in s.roles]
     theirs = 100 * sum(s.id in answered for s in mattering) / len(mattering)
-    with capsys.disabled():
-        print(
-            f"\n{role}: {len(answered)} of {len(YARDSTICK.searches)} searches answered = "
-            f"{share:.0f} %; of the {len(mattering)} that matter to it {theirs:.0f} %"
-        )
+    tell(
+        f"{role}: {len(answered)} of {len(YARDSTICK.searches)} searches answered = "
+        f"{share:.0f} %; of the {len(mattering)} that matter to it {theirs:.0f} %"
+    )
     assert wrong == {}, "\n".join(f"{name}: {text}" for name, text in wrong.items())
     assert min(share, theirs) >= SHARES.get(role, 0)
 
