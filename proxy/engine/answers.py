@@ -186,6 +186,19 @@ def matches(bundle: Bundle) -> list[Row]:
     return [row for row in rows if row is not None and row.mode == "match"]
 
 
+COUNTED = ("_total", "accurate")
+
+
+def is_whole(bundle: Bundle) -> bool:
+    """Whether the first page of a search says that it goes on, or how many rows there are.
+
+    One that says neither may have lost the rest: where a join gives HAPI rows several times and
+    those of its first fetch are just enough for the page, it offers no next. Asked to be
+    :data:`COUNTED` it does. A complete page has a total.
+    """
+    return bool(bundle.next) or bundle.total is not None or not bundle.entry
+
+
 def next_url(bundle: Bundle, bases: Bases, asked: set[str]) -> str:
     """Where the upstream goes on, moved to its own base; empty at the end.
 

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from proxy.engine import dates, forward, translate
+from proxy.engine.answers import COUNTED
 from proxy.engine.chains import Chain
 from proxy.engine.chains import send as send_chain
 from proxy.engine.context import Context
@@ -71,7 +72,7 @@ class Plan:
 
     def page_form(self, count: int) -> Pairs:
         """What the first ask adds for pages of ``count`` rows."""
-        total = (("_total", "accurate"),) if self.ask_total else ()
+        total = (COUNTED,) if self.ask_total else ()
         return (("_count", str(count)), *total)
 
 

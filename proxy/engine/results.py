@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from proxy.engine.answers import OK, PAGE, SEARCH, Bundle, Row, check, read_bundle
+from proxy.engine.answers import OK, PAGE, SEARCH, Bundle, Row
 from proxy.engine.assemble import incomplete_entry, match_entry
 from proxy.engine.chains import keep
 from proxy.engine.context import Context, ask_one, render
@@ -15,7 +15,7 @@ from proxy.engine.narrow import Plan
 from proxy.engine.paging import Cursor
 from proxy.engine.reveal import reveal
 from proxy.engine.subjects import patients_of
-from proxy.engine.targets import Known, Seen, Work
+from proxy.engine.targets import Known, Seen, Work, read_first, read_page
 from proxy.errors import BadValue, NotSupported, UpstreamBroken
 
 T = TypeVar("T")
@@ -35,7 +35,8 @@ _TWICE = 412  # HAPI: a list names a resource twice, once by its id alone
 
 
 def fetch(context: Context, plan: Plan, url: str, form: Pairs) -> Asking[Bundle]:
-    """One page of the upstream: the search itself with ``form``, or the page at ``url``.
+    """One page of the upstream: the search itself with ``form``, or the page at ``url``. A first
+    page that may not be all is asked for once more.
 
     Raises :class:`Gone` where the upstream has forgotten the page, :class:`BadValue` where it does
     not read a value, :class:`NotSupported` where it does not offer what is asked.
@@ -44,13 +45,14 @@ def fetch(context: Context, plan: Plan, url: str, form: Pairs) -> Asking[Bundle]
         answer = yield from ask_one(Ask(url=url))
         if answer.error is None and answer.status != OK:
             raise PAGE.get(answer.status, UpstreamBroken)()
-    else:
-        answer = yield from ask_one(Ask(path=f"{plan.type}/_search", form=plan.form + form))
-        if answer.error is None and answer.status in (*SEARCH, _TWICE):
-            raise BadValue("A search value is not one that this server understands.")
-        if answer.error is None and answer.status in (404, 405):
-            raise NotSupported("The search uses something that this server does not support.")
-    return read_bundle(check(answer, {}, passes=context.view.identity), "searchset")
+        return read_page(context, answer)
+    ask = Ask(path=f"{plan.type}/_search", form=plan.form + form)
+    answer = yield from ask_one(ask)
+    if answer.error is None and answer.status in (*SEARCH, _TWICE):
+        raise BadValue("A search value is not one that this server understands.")
+    if answer.error is None and answer.status in (404, 405):
+        raise NotSupported("The search uses something that this server does not support.")
+    return (yield from read_first(context, ask, answer))
 
 
 def judge(

@@ -10,7 +10,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 from proxy.engine.access import may
-from proxy.engine.answers import Row, matches, next_url, read_row
+from proxy.engine.answers import COUNTED, Row, matches, next_url, read_row
 from proxy.engine.assemble import assemble, incomplete_entry, match_entry
 from proxy.engine.context import Context
 from proxy.engine.includes import gather
@@ -191,7 +191,7 @@ def _count(context: Context, plan: Plan) -> Counted:
     """How many rows the caller sees. An identity view asks; any other walks the whole result,
     since a row may be withheld, and refuses above ``search.window``."""
     if context.view.identity:
-        bundle = yield from fetch(context, plan, "", (("_total", "accurate"), ("_count", "0")))
+        bundle = yield from fetch(context, plan, "", (COUNTED, ("_count", "0")))
         if bundle.total is None:
             raise UpstreamBroken()
         return bundle.total

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
-from proxy.engine.answers import Row, check, matches, next_url, read_bundle
+from proxy.engine.answers import (
+    COUNTED,
+    Bundle,
+    Row,
+    check,
+    is_whole,
+    matches,
+    next_url,
+    read_bundle,
+)
 from proxy.engine.context import Context, ask_all, ask_one
 from proxy.engine.messages import Answer, Ask
 from proxy.engine.reveal import reveal
@@ -21,6 +30,7 @@ from proxy.fhir.reference import normalise_base, parse_reference
 
 Name = tuple[str, str]  # type and id as shown
 Rows = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", list[Row]]
+Paging = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", Bundle]
 Fetching = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", None]
 
 CHUNK = 100  # ids asked for at once
@@ -128,19 +138,32 @@ def ask_rows(
         return []
     work.spend(len(asks))
     found = []
-    for answer in (yield from ask_all(tuple(asks))):
-        found.append((yield from _follow(context, answer, work)))
+    answers = yield from ask_all(tuple(asks))
+    for ask, answer in zip(asks, answers, strict=True):
+        found.append((yield from _follow(context, ask, answer, work)))
     return found
 
 
-def _follow(context: Context, answer: Answer, work: Work) -> Rows:
-    rows: list[Row] = []
+def _follow(context: Context, ask: Ask, answer: Answer, work: Work) -> Rows:
+    bundle = yield from read_first(context, ask, answer)
+    rows = matches(bundle)
     asked: set[str] = set()
-    while True:
-        bundle = read_bundle(check(answer, {}, passes=context.view.identity), "searchset")
-        rows += matches(bundle)
-        url = next_url(bundle, context.gateway.bases, asked)
-        if not url:
-            return rows
+    while url := next_url(bundle, context.gateway.bases, asked):
         work.spend()
-        answer = yield from ask_one(Ask(url=url))
+        bundle = read_page(context, (yield from ask_one(Ask(url=url))))
+        rows += matches(bundle)
+    return rows
+
+
+def read_first(context: Context, ask: Ask, answer: Answer) -> Paging:
+    """The first page of the search ``ask``; asked for once more where it may not be all of it."""
+    bundle = read_page(context, answer)
+    form = ask.form or ()
+    if is_whole(bundle) or COUNTED in form:
+        return bundle
+    return read_page(context, (yield from ask_one(Ask(path=ask.path, form=(*form, COUNTED)))))
+
+
+def read_page(context: Context, answer: Answer) -> Bundle:
+    """A page of a search. Raises :class:`UpstreamBroken` for anything else."""
+    return read_bundle(check(answer, {}, passes=context.view.identity), "searchset")

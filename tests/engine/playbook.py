@@ -160,7 +160,8 @@ def ok(resource: object, **headers: str) -> Answer:
 
 
 def searchset(rows: Sequence[object], next_link: str = "", **members: object) -> Answer:
-    """A page of the upstream. A row is a resource, or an entry if it has a ``resource``."""
+    """A page of the upstream. A row is a resource, or an entry if it has a ``resource``. A page
+    from which none follows says how many rows there are, unless its ``total`` is None."""
     entries = [
         row if isinstance(row, dict) and "resource" in row else {
             "fullUrl": f"{UPSTREAM}/x", "resource": row, "search": {"mode": "match"}}
@@ -169,9 +170,13 @@ def searchset(rows: Sequence[object], next_link: str = "", **members: object) ->
     links = [{"relation": "self", "url": f"{UPSTREAM}/Patient?x"}]
     if next_link:
         links.append({"relation": "next", "url": next_link})
+    else:
+        members = {"total": len(entries)} | members
     bundle: dict[str, object] = {
         "resourceType": "Bundle", "id": "b1", "type": "searchset", "link": links, **members,
     }
+    if bundle.get("total", 0) is None:
+        del bundle["total"]
     if entries:
         bundle["entry"] = entries
     return ok(bundle)
