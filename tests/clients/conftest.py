@@ -14,7 +14,7 @@ from proxy.demo.generator import cases, data_set
 from proxy.fhir.codec import JsonObject
 from tests.conftest import absent, free_port
 from tests.gateway import ROLES, Gateway, running
-from tests.loading import load
+from tests.loading import load, unload
 
 CASES = 5
 SEED = 23
@@ -36,11 +36,14 @@ class Trial:
 
 
 @pytest.fixture(scope="package")
-def loaded(hapi: str) -> list[JsonObject]:
-    """Resources of some generated cases, which HAPI now holds."""
+def loaded(hapi: str) -> Iterator[list[JsonObject]]:
+    """Resources of some generated cases, which HAPI holds meanwhile."""
     resources = data_set(cases(CASES, SEED, base=hapi))
-    asyncio.run(load(hapi, resources))
-    return resources
+    try:
+        asyncio.run(load(hapi, resources))
+        yield resources
+    finally:
+        asyncio.run(unload(hapi, resources))
 
 
 @pytest.fixture(scope="package")

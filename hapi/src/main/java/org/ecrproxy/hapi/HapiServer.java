@@ -81,9 +81,10 @@ import org.springframework.orm.jpa.LocalContainerEntityManagerFactoryBean;
  * <p>Options, as {@code --name value} or {@code --name=value}: {@code host} (127.0.0.1),
  * {@code port} (8080), {@code base-url} (fixes the base of all links; by default that of the
  * request, which is HAPI's default), {@code openapi} (false; whether the server describes itself by
- * OpenAPI at {@code /fhir/api-docs}, which tools need that draw requests from it), {@code db}, {@code db-user}, {@code db-password} (a JDBC URL of
- * H2 or PostgreSQL; by default H2 in memory; each may come from HAPI_DB, HAPI_DB_USER,
- * HAPI_DB_PASSWORD instead). When the server answers, it prints a line that begins with READY.
+ * OpenAPI at {@code /fhir/api-docs}, which tools need that draw requests from it), {@code db},
+ * {@code db-user}, {@code db-password} (a JDBC URL of H2 or PostgreSQL; by default H2 in memory;
+ * each may come from HAPI_DB, HAPI_DB_USER, HAPI_DB_PASSWORD instead). When the server answers, it
+ * prints a line that begins with READY.
  */
 public final class HapiServer {
 
