@@ -112,6 +112,7 @@ def build(settings: Settings) -> Parts:
             entries=limits.batch_entries,
             body=limits.body,
             asks=limits.page_asks,
+            included=limits.page_included,
             page_seconds=int(limits.page_life),
             tripwire=settings.audit.tripwire,
         ),

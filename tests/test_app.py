@@ -62,6 +62,13 @@ async def test_settings_become_a_server(tmp_path: Path) -> None:
         assert asked.headers["authorization"] == "Bearer service-token"
 
 
+def test_limits_reach_the_engine(tmp_path: Path) -> None:
+    """What a page may cost, and what may come along with it, is as configured."""
+    made = build(settings(
+        tmp_path, "http://127.0.0.1:9/fhir", "[limits]\npage-asks = 7\npage-included = 8"))
+    assert (made.gateway.limits.asks, made.gateway.limits.included) == (7, 8)
+
+
 Break = Callable[[Path], str]
 
 

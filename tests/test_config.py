@@ -142,6 +142,7 @@ VALUES = [
     ("auth", 'algorithms = ["EdDSA"]', "auth.algorithms", ("EdDSA",)),
     ("limits", 'body = "64KiB"', "limits.body", 65536),
     ("limits", 'page-life = "7d"', "limits.page_life", 7 * 86400.0),
+    ("limits", "page-included = 40", "limits.page_included", 40),
     ("audit", "tripwire = 1", "audit.tripwire", 1),
 ]  # fmt: skip
 

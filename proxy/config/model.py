@@ -100,13 +100,15 @@ class AuditSettings:
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
     """``[limits]``. ``body`` and ``upstream_body``: bytes of a request and of one answer of the
-    upstream. ``page_asks``: upstream calls to fill one page. ``page_life``: seconds."""
+    upstream. ``page_asks``: upstream calls to fill one page. ``page_included``: resources that
+    may come along with one. ``page_life``: seconds."""
 
     body: int
     upstream_body: int
     parameters: int
     batch_entries: int
     page_asks: int
+    page_included: int
     page_life: float
 
 

@@ -183,6 +183,10 @@ KEYS: Final[tuple[Key, ...]] = (
         "upstream calls that filling one page may take",
     ),
     Key(
+        "limits", "page-included", Kind(read_number(1, 100_000), number=True), 1_000,
+        "resources that _include and _revinclude may add to one page",
+    ),
+    Key(
         "limits", "page-life", Kind(read_duration(1, 30 * 86400)), "1h",
         "how long a link to a next page works",
     ),
