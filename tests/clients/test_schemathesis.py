@@ -17,6 +17,7 @@ import pytest
 
 from tests.clients.conftest import Trial
 from tests.clients.drawing import STRICTER, Asked, Report, draw, load_schema, report
+from tests.conftest import Tell
 
 pytestmark = [
     pytest.mark.hapi,
@@ -56,7 +57,7 @@ def schema(request: pytest.FixtureRequest, hapi_view: str) -> tuple[str, Any]:
 
 
 def test_reports_are_those_of_the_server(
-    hapi: str, trial: Trial, schema: tuple[str, Any], capsys: pytest.CaptureFixture[str]
+    hapi: str, trial: Trial, schema: tuple[str, Any], tell: Tell
 ) -> None:
     """For every drawn request the same class of status, the same that schemathesis has against the
     answer, and the same entries."""
@@ -78,8 +79,7 @@ def test_reports_are_those_of_the_server(
         draw(described, template, "GET", sorted(trial.ids[kind]), EXAMPLES, check)
     if kind == "Patient":
         draw(described, EVERYTHING, "GET", sorted(trial.ids[kind]), EXAMPLES // 4, check)
-    with capsys.disabled():
-        print(f"\n{kind}: {dict(tally)}; both are reported for {dict(against)}")
+    tell(f"schemathesis, {kind}: {dict(tally)}; both are reported for {dict(against)}")
     assert differing == []
     assert tally["both answer"] >= EXAMPLES
 

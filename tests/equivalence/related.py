@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from itertools import islice
 
 from proxy.fhir import registry
 from proxy.fhir.codec import JsonObject
@@ -17,7 +16,8 @@ Shown = Mapping[str, list[JsonObject]]
 
 
 def ordered(table: VerdictTable, shown: Shown, most: int) -> list[Query]:
-    """Searches sorted by every key that a type can be sorted by, up and down, and by two."""
+    """Searches sorted by every key that a type can be sorted by, up and down, and by two; half of
+    them in small pages."""
     chance, found = random.Random(SEED), []
     for type_name in _with_rows(shown):
         keys = [code for code in table.sorts(type_name) if code not in ASSIGNED]
@@ -26,7 +26,8 @@ def ordered(table: VerdictTable, shown: Shown, most: int) -> list[Query]:
         if len(keys) > 1:
             first, second = chance.sample(keys, 2)
             found.append(Query(type_name, (("_sort", f"-{first},{second}"),)))
-    return chance.sample(found, min(most, len(found)))
+    kept = chance.sample(found, min(most, len(found)))
+    return [q.extended(("_count", "7")) if n % 2 else q for n, q in enumerate(kept)]
 
 
 def linked(table: VerdictTable, shown: Shown, most: int) -> list[Query]:
@@ -62,10 +63,14 @@ def chained(table: VerdictTable, shown: Shown, singles: list[Query], most: int) 
 
 
 def paged(shown: Shown, singles: list[Query], most: int) -> Iterator[Query]:
-    """Searches walked in small pages: everything of a type, and what single searches find."""
+    """Searches walked in small pages: everything of a type, and what single searches find, first
+    those that HAPI finds rows several times by."""
     chance = random.Random(SEED)
     plain = [Query(type_name, ()) for type_name in _with_rows(shown)]
-    for query in islice([*plain, *chance.sample(singles, len(singles))], most):
+    chance.shuffle(plain)
+    drawn = chance.sample(singles, len(singles))
+    joined = [query for query in drawn if query.shapes[0][0] == "composite"]
+    for query in [*plain[: most // 3], *joined[: most // 3], *drawn][:most]:
         yield query.extended(("_count", str(chance.choice((1, 2, 3, 7)))))
 
 

@@ -7,6 +7,7 @@ import os
 import aiohttp
 import pytest
 
+from tests.conftest import Tell
 from tests.equivalence.compare import compare, same
 from tests.equivalence.coverage import NOT_OFFERED, NOT_OFFERED_AS_WRITTEN, Coverage
 from tests.equivalence.queries import Query, choose, combined, every_parameter, fixed
@@ -31,7 +32,7 @@ async def test_every_parameter_and_combinations(
     twins: Twins,
     session: aiohttp.ClientSession,
     coverage: Coverage,
-    capsys: pytest.CaptureFixture[str],
+    tell: Tell,
 ) -> None:
     """Every parameter with every modifier and prefix that the view's table answers finds the same
     rows, and so do several parameters at once, and lists of values."""
@@ -39,8 +40,7 @@ async def test_every_parameter_and_combinations(
     asked = [*fixed(twins.table, twins.shown), *choose(found, SEARCHES)]
     tally = await compare(twins, session, asked)
     several = await compare(twins, session, combined(tally.answered, COMBINATIONS))
-    with capsys.disabled():
-        print(f"\n{twins.role}: {tally}\ncombined: {several}")
+    tell(f"{twins.role}: {tally}\ncombined: {several}")
     for each in (tally, several):
         coverage.add(twins.role, each.shapes, each.hits, each.refused)
     same(tally)
@@ -51,9 +51,7 @@ async def test_every_parameter_and_combinations(
     assert sorted(shapes - set(tally.shapes) - refused) == []
 
 
-async def test_orders_and_pages(
-    twins: Twins, session: aiohttp.ClientSession, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_orders_and_pages(twins: Twins, session: aiohttp.ClientSession, tell: Tell) -> None:
     """Sorted rows come in the same order; a walk in small pages gives every row once, on full
     pages; totals are the same."""
     singles = choose(every_parameter(twins.table, twins.shown), RELATED, least=1)
@@ -64,13 +62,12 @@ async def test_orders_and_pages(
     if twins.view.policy.search.total == "exact":
         found += counted(twins.table, singles, RELATED // 4)
     tally = await compare(twins, session, found)
-    with capsys.disabled():
-        print(f"\n{twins.role}, in order and in pages: {tally}")
+    tell(f"{twins.role}, in order and in pages: {tally}")
     same(tally)
 
 
 async def test_what_comes_along_and_chains(
-    twins: Twins, session: aiohttp.ClientSession, capsys: pytest.CaptureFixture[str]
+    twins: Twins, session: aiohttp.ClientSession, tell: Tell
 ) -> None:
     """What rows refer to, and what refers to them, comes along as from a plain server; what they
     refer to can be asked for."""
@@ -80,18 +77,14 @@ async def test_what_comes_along_and_chains(
         *chained(twins.table, twins.shown, singles, RELATED),
     ]
     tally = await compare(twins, session, found)
-    with capsys.disabled():
-        print(f"\n{twins.role}, along references: {tally}")
+    tell(f"{twins.role}, along references: {tally}")
     same(tally)
 
 
-def test_every_type_modifier_and_prefix_has_a_case(
-    coverage: Coverage, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_type_modifier_and_prefix_has_a_case(coverage: Coverage, tell: Tell) -> None:
     """All roles together asked for everything that R4 has, and found rows by it; what is not
     answered has a reason, which was seen. Needs the tests above in the same run."""
     assert set(coverage.answered) == set(ROLES)
-    with capsys.disabled():
-        print(f"\nanswered by both (with rows), by role:\n{coverage}")
+    tell(f"answered by both (with rows), by role:\n{coverage}")
     assert coverage.missing() == []
     assert coverage.empty() == []
