@@ -40,7 +40,8 @@ class Deviation:
     parameter. ``instead``: the values that HAPI is asked for, those of a way all at once, the rows
     of all ways together. ``apart``: it is asked in a search of its own, and the rows common to all
     searches count. ``refused``: the proxy refuses it. ``alone``: only the proxy answers it rightly,
-    so nothing is compared. ``excused``: a row that only HAPI gives."""
+    so nothing is compared. ``unordered``: the order is not compared. ``excused``: a row that only
+    HAPI gives."""
 
     name: str
     rule: str
@@ -51,6 +52,7 @@ class Deviation:
     apart: bool = False
     refused: bool = False
     alone: bool = False
+    unordered: bool = False
     excused: Callable[[Row], bool] | None = None
 
 
@@ -162,6 +164,10 @@ def _sorts_by_what_hapi_lacks(asked: Asked) -> bool:
     return any("us/core" in known[key].url for key in keys if key in known)
 
 
+def _by_id(asked: Asked) -> Ways:
+    return (("_id",),)
+
+
 def _is_missing_in_chain(asked: Asked) -> bool:
     return bool(asked.lead) and asked.modifier == "missing" and not asked.forwarded
 
@@ -267,7 +273,8 @@ DEVIATIONS = (
         "does not know them unless they are loaded into it",
         "sorts by what is shown",
         _sorts_by_what_hapi_lacks,
-        alone=True,
+        instead=_by_id,
+        unordered=True,
     ),
     Deviation(
         "missing at the end of a chain",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain, product
 
@@ -20,11 +19,29 @@ class Rule:
     """What the deviations that apply to a query come to. ``instead``: what HAPI is asked: what all
     of the groups have in common, of each group the rows of all its searches together."""
 
-    names: tuple[str, ...]
+    met: tuple[Deviation, ...]
     instead: tuple[tuple[Query, ...], ...]
-    refused: bool
-    alone: bool
-    excused: tuple[Callable[[Row], bool], ...]
+
+    @property
+    def refused(self) -> bool:
+        return any(d.refused for d in self.met)
+
+    @property
+    def alone(self) -> bool:
+        return any(d.alone for d in self.met)
+
+    @property
+    def unordered(self) -> bool:
+        return any(d.unordered for d in self.met)
+
+    def excuses(self, row: Row) -> list[str]:
+        """The deviations by which only HAPI may give a row."""
+        return [d.name for d in self.met if d.excused is not None and d.excused(row)]
+
+    @property
+    def names(self) -> list[str]:
+        """The deviations that the query itself meets, whatever rows there are."""
+        return [d.name for d in self.met if d.instead or d.apart or d.refused or d.alone]
 
 
 def rule_for(table: VerdictTable, query: Query, *, forwarded: bool) -> Rule:
@@ -42,7 +59,7 @@ def rule_for(table: VerdictTable, query: Query, *, forwarded: bool) -> Rule:
         else:
             groups[0].append(choices)
     return Rule(
-        tuple(d.name for d in met),
+        tuple(met),
         tuple(
             tuple(
                 replace(query, pairs=tuple(chain.from_iterable(held))) for held in product(*group)
@@ -50,9 +67,6 @@ def rule_for(table: VerdictTable, query: Query, *, forwarded: bool) -> Rule:
             for group in groups
             if group or len(groups) == 1
         ),
-        any(d.refused for d in met),
-        any(d.alone for d in met),
-        tuple(d.excused for d in met if d.excused is not None),
     )
 
 
