@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 import pytest
 from aiohttp.web_protocol import RequestHandler
 
-from proxy.engine import context, paging, read, reveal, search, translate
+from proxy.engine import read, reveal
 from proxy.engine.context import Context, render
 from proxy.engine.messages import Answer
-from proxy.engine.question import Sent
-from proxy.errors import AuditUnavailable, Deleted, Gone, NotFound
+from proxy.errors import AuditUnavailable, Deleted, Gone
 from proxy.fhir import codec
 from proxy.fhir.codec import Fragment, Json, JsonObject
 from proxy.fhir.structure import RESOURCES, Property
@@ -27,24 +25,30 @@ from proxy.policy.bundle import BundleWalk, Entry
 from proxy.policy.decide import KEEP, Decision, Mode
 from proxy.policy.decide import decide as decided
 from proxy.policy.scope import Contained, Scope
-from proxy.policy.verdicts import Verdict, VerdictTable
 from proxy.shell.audit import Audit, Exchange
 from proxy.shell.protocol import Protocol
-from tests.rig import DEID, LDS
+from tests.faults import planted_search as found
+from tests.noninterference.policies import CLAIMS, EPI
+from tests.rig import DEID, LDS, Claims
 
 Patch = pytest.MonkeyPatch
+LINKED, COUNTED, MONTHS = "trial-linked", "trial-counted", "trial-months"
+ASKING, ROWS = ("refusals",), ("oracle", "refusals")
+VIEW = ("footprints", "oracle", "no-loss")
 SHOWN = Decision(KEEP, Mode("cover"), None, "planted")
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """``plant``: puts it in. ``role``: in whose view it is looked for. ``shell``: whether it lies
-    in the shell, where its own tests look for it, too."""
+    """``plant``: puts it in. ``role``: in whose view it is looked for; ``claims``: with what claims
+    in the token. ``suites``: the names of those that look for it, beside the harness and the
+    embedded twins."""
 
     name: str
     plant: Callable[[Patch], None]
     role: str = DEID
-    shell: bool = False
+    suites: tuple[str, ...] = VIEW
+    claims: Claims = field(default_factory=lambda: CLAIMS)
 
 
 def _year_shows_date(patch: Patch) -> None:
@@ -166,12 +170,13 @@ def _decimals_as_floats(patch: Patch) -> None:
 
 
 def _hidden_reference_kept(patch: Patch) -> None:
-    whole = scope.Scope._refer_outside
+    whole = scope.Scope._refer
 
-    def refer(found: Scope, reference: Any, identity: str, declared: Json) -> str | None:
-        return whole(found, reference, identity, declared) or reference.text
+    def refer(found: Scope, text: str, declared: Json) -> tuple[str | None, str]:
+        shown, identity = whole(found, text, declared)
+        return shown or text, identity
 
-    patch.setattr(scope.Scope, "_refer_outside", refer)
+    patch.setattr(scope.Scope, "_refer", refer)
 
 
 def _full_url_kept(patch: Patch) -> None:
@@ -186,88 +191,6 @@ def _full_url_kept(patch: Patch) -> None:
 
 def _unlinked_entries_kept(patch: Patch) -> None:
     patch.setattr(BundleWalk, "_lost", lambda *_: set())
-
-
-def _total_passed(patch: Patch) -> None:
-    fetch, reply = search._fetch, search._reply
-    totals: list[int | None] = [None]
-
-    def fetched(*given: Any) -> Generator[Any, Any, Any]:
-        bundle = yield from fetch(*given)
-        totals.append(bundle.total)
-        return bundle
-
-    def replied(context: Any, plan: Any, links: Any, entries: Any, total: int | None) -> Any:
-        return reply(context, plan, links, entries, totals[-1] if total is None else total)
-
-    patch.setattr(search, "_fetch", fetched)
-    patch.setattr(search, "_reply", replied)
-
-
-def _borders_by_upstream(patch: Patch) -> None:
-    """A page is what the upstream's page leaves, and the next is where the upstream goes on."""
-
-    def fill(context: Context, place: search.Place) -> Generator[Any, Any, search.Filled]:
-        plan, url = place.plan, place.cursor.url
-        bundle = yield from search._fetch(context, plan, url, plan.page_form(plan.count))
-        found = [search._judge(context, plan, row) for row in search._rows(bundle)]
-        following = search._next_url(context, bundle, {url})
-        entries = [entry for entry in found if entry is not None]
-        return search.Filled(entries, paging.Cursor(following) if following else None, None)
-
-    patch.setattr(search, "_fill", fill)
-
-
-def _token_not_padded(patch: Patch) -> None:
-    def seal(page: paging.Page, key: bytes, binding: bytes, expires: datetime) -> str:
-        token = paging.seal(page, key, binding, expires)
-        return f"{token}{'A' * len(page.cursor.before)}"
-
-    def unseal(token: str, *rest: Any) -> paging.Page:
-        for end in range(len(token), 0, -1):
-            with suppress(NotFound):
-                return paging.unseal(token[:end], *rest)
-        raise NotFound()
-
-    patch.setattr(context, "seal", seal)
-    patch.setattr(context, "unseal", unseal)
-
-
-def _rows_not_judged(patch: Patch) -> None:
-    whole = search._judge
-
-    def judge(context: Context, plan: Any, row: Any) -> bytes | None:
-        return whole(context, replace(plan, conditions=()), row)
-
-    patch.setattr(search, "_judge", judge)
-
-
-def _verdict_flipped(patch: Patch) -> None:
-    whole = VerdictTable.verdict
-
-    def verdict(table: VerdictTable, type_name: str, code: str, *rest: str) -> Verdict:
-        if code == "family":
-            return Verdict("allow", "plain", "planted")
-        return whole(table, type_name, code, *rest)
-
-    patch.setattr(VerdictTable, "verdict", verdict)
-
-
-def _sort_forwarded(patch: Patch) -> None:
-    control, send = VerdictTable._control, translate.send
-
-    def allow(table: VerdictTable, type_name: str, code: str, modifier: str) -> Verdict:
-        if code == "_sort":
-            return Verdict("allow", "plain", "planted")
-        return control(table, type_name, code, modifier)
-
-    def forward(question: Any) -> Sent:
-        if question.written.code == "_sort":
-            return Sent(question.as_written())
-        return send(question)
-
-    patch.setattr(VerdictTable, "_control", allow)
-    patch.setattr(translate, "send", forward)
 
 
 def _etag_passed(patch: Patch) -> None:
@@ -341,6 +264,39 @@ def _parser_error_passed(patch: Patch) -> None:
     patch.setattr(Protocol, "handle_error", RequestHandler.handle_error)
 
 
+# Of the search: what it is called, in whose view it is looked for, how it is planted.
+_SEARCH = (
+    ("rows are not judged again", LINKED, found.rows_not_judged),
+    ("years are widened and not judged again", LINKED, found.years_not_judged),
+    ("years are not widened enough", LINKED, found.year_too_narrow),
+    ("ne of a year is not its complement", LINKED, found.complement_wrong),
+    ("conditions are judged on what is stored", LINKED, found.judged_as_stored),
+    ("persons of 90 are found by their year", LINKED, found.oldest_by_year),
+    ("what is included is not judged", LINKED, found.include_target_not_judged),
+    ("includes follow hidden references", LINKED, found.hidden_reference_followed),
+    ("what refers to a match is not judged", LINKED, found.revinclude_not_judged),
+    ("includes go beyond the list", LINKED, found.include_beyond_list),
+    ("chains are not judged again", LINKED, found.chain_not_judged),
+    ("a chain's end is judged as stored", LINKED, found.chain_target_as_stored),
+    ("_sort is forwarded", LINKED, found.sort_forwarded),
+    ("rows are sorted as stored", LINKED, found.sorted_as_stored),
+    ("ties are broken by the real id", LINKED, found.ties_by_real_id),
+    ("the upstream's total is passed on", LINKED, found.total_passed),
+    ("a total counts hidden rows", MONTHS, found.total_counts_hidden),
+    ("the upstream decides where pages end", LINKED, found.borders_by_upstream),
+    ("a page is filled from one upstream page", LINKED, found.one_upstream_page),
+    ("a next link leads to hidden rows only", LINKED, found.next_link_to_nothing),
+    ("page tokens are not padded", LINKED, found.token_not_padded),
+    ("one search verdict is flipped to allow", LINKED, found.verdict_flipped),
+    (":not of a bare code is forwarded", LINKED, found.bare_not_forwarded),
+    ("codes of unlisted systems are asked for", LINKED, found.hidden_codes_sent),
+    (":missing of what is coarse is answered", LINKED, found.missing_on_coarse),
+    ("prefixes that are not offered are taken", LINKED, found.prefixes_not_judged),
+    ("an unknown parameter is forwarded", LINKED, found.unknown_forwarded),
+    ("the body of a search is not read", LINKED, found.body_not_judged),
+    ("$document follows hidden references", LINKED, found.document_follows_hidden),
+)
+
 FAULTS = (
     Fault("a year shows the whole date", _year_shows_date),
     Fault("a required mask is dropped", _mask_dropped),
@@ -361,17 +317,16 @@ FAULTS = (
     Fault("a reference to what is hidden is kept", _hidden_reference_kept),
     Fault("fullUrl is not mapped", _full_url_kept),
     Fault("entries that nothing shown links stay", _unlinked_entries_kept),
-    Fault("the upstream's total is passed on", _total_passed),
-    Fault("the upstream decides where pages end", _borders_by_upstream),
-    Fault("page tokens are not padded", _token_not_padded),
-    Fault("rows are not judged again", _rows_not_judged),
-    Fault("one search verdict is flipped to allow", _verdict_flipped),
-    Fault("_sort is forwarded", _sort_forwarded),
     Fault("the upstream's ETag is passed on", _etag_passed),
     Fault("Last-Modified is passed on", _modified_passed),
     Fault("a deleted resource is told apart", _deleted_told_apart),
     Fault("a summary is made of what is stored", _stored_body_when_projected),
     Fault("pseudonyms are not bound to a type", _type_not_checked),
-    Fault("the audit is written after the reply", _audit_after_reply, shell=True),
-    Fault("the parser's own errors leave", _parser_error_passed, shell=True),
+    Fault("the audit is written after the reply", _audit_after_reply, suites=("shell",)),
+    Fault("the parser's own errors leave", _parser_error_passed, suites=("shell",)),
+    *(Fault(name, plant, role, ASKING) for name, role, plant in _SEARCH),
+    Fault("row rules are not judged again", found.row_rules_not_judged, COUNTED, ASKING),
+    Fault("row rules hold at the root only", found.row_rules_at_the_root, EPI, ROWS),
+    Fault("a missing claim is no limit", found.missing_claim_unlimited, EPI, ROWS, {}),
+    Fault("page links are not bound to claims", found.token_not_bound, LDS, ("paging",)),
 )

@@ -12,34 +12,27 @@ import random
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from proxy.demo.generator import entries
 from proxy.demo.markers import leaves
-from proxy.engine import gateway
 from proxy.fhir.codec import decode, encode
-from proxy.policy.compile import View
-from proxy.policy.verdicts import VerdictTable, compute_verdicts
 from tests import views
+from tests.faults.running import harness, refusal, twins
 from tests.footprints import FILES, documents, footprint
 from tests.mangling import seeds
-from tests.noninterference.harness import Tally, compare_one
-from tests.noninterference.requests import REQUESTS
-from tests.noninterference.test_embedded import swap
-from tests.noninterference.worlds import World, dataset, worlds
 from tests.policy.test_no_loss import WORDS, by_path, public_values, shown_paths, singles
-from tests.rig import embedded, running
+from tests.rig import Claims
 from tests.security.test_errors import test_every_status_is_an_outcome as statuses
 from tests.security.test_errors import test_wire_errors_are_outcomes as wire_errors
+from tests.security.test_paging import test_r_pg_2_a_link_is_useless_to_anyone_else as of_no_use
+from tests.security.test_paging import test_r_pg_6_a_refreshed_token_goes_on as goes_on
 from tests.tripwire import find_leaks, identifying_values
 from tests.views import Case, comparable, differences
-
-ASKED = ("plain", "summary", "validators", "all", "one by one", "every parameter")
 
 
 @contextmanager
@@ -52,37 +45,6 @@ def fresh() -> Iterator[None]:
     finally:
         for cached in (views.find_view, views.namer_of):
             cached.cache_clear()
-
-
-async def harness(role: str) -> str:
-    """Non-interference: all worlds, a few requests of every kind."""
-    tally, app = Tally(), embedded([])
-    requests = [r for r in REQUESTS if r.name in ASKED]
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr(gateway, "compute_verdicts", _table)
-        async with running(app, Path(folder), roles=[role]) as rig:
-            for world in worlds(role, dataset(rig.upstream, each=2)):
-                await compare_one(rig, world, _put(app), requests, tally)
-                if tally.differences:
-                    return tally.differences[0]
-    return ""
-
-
-def _put(app: web.Application) -> Callable[[World, int], Awaitable[None]]:
-    async def put(world: World, side: int) -> None:
-        swap(app, world, side)
-
-    return put
-
-
-_tables: dict[str, VerdictTable] = {}
-
-
-def _table(view: View) -> VerdictTable:
-    """The verdicts of a view, computed once for all faults."""
-    if view.name not in _tables:
-        _tables[view.name] = compute_verdicts(view)
-    return _tables[view.name]
 
 
 def footprints(role: str) -> str:
@@ -229,19 +191,45 @@ def _decimals(body: bytes) -> set[str]:
     return found
 
 
-async def shell(role: str) -> str:
+async def shell(role: str, claims: Claims) -> str:
     """Errors of every layer, and what is not HTTP, on the running product."""
-    for test in (statuses, wire_errors):
+    return await _first_failure(statuses, wire_errors)
+
+
+async def paging(role: str, claims: Claims) -> str:
+    """Page links in whose hands they work."""
+    return await _first_failure(partial(of_no_use, role), partial(goes_on, role))
+
+
+async def _first_failure(*tests: Callable[[Path], Awaitable[None]]) -> str:
+    for test in tests:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 await test(Path(folder))
-            except Exception as raised:
-                return f"{test.__name__}: {type(raised).__name__}"
+            except (Exception, pytest.fail.Exception) as raised:
+                return type(raised).__name__
     return ""
 
 
-GENERAL: dict[str, Callable[[str], str]] = {
-    "footprints": footprints,
-    "oracle": oracle,
-    "no-loss": no_loss,
+Suite = Callable[[str, Claims], Awaitable[str]]
+
+
+def _plain(suite: Callable[[str], str]) -> Suite:
+    async def call(role: str, claims: Claims) -> str:
+        return suite(role)
+
+    return call
+
+
+# Those that know of no fault and of no requirement by its number come first.
+SUITES: dict[str, Suite] = {
+    "harness": harness,
+    "twins": twins,
+    "refusals": refusal,
+    "footprints": _plain(footprints),
+    "oracle": _plain(oracle),
+    "no-loss": _plain(no_loss),
+    "shell": shell,
+    "paging": paging,
 }
+GENERAL = frozenset(SUITES) - {"shell", "paging"}

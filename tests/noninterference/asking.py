@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from urllib.parse import quote
 
 import orjson
 
-from proxy.fhir import registry
-from proxy.fhir.structure import RESOURCES
 from proxy.policy.compile import View
 from tests.noninterference.questions import Criteria
 from tests.noninterference.requests import JSON, MOST_PAGES, Request
@@ -29,6 +26,7 @@ _PROJECTIONS = (
     "_summary=true", "_summary=text", "_summary=data", "_elements=id,meta", "_pretty=true",
     "_elements=identifier,subject,code", "_format=json", "_summary=false",
 )  # fmt: skip
+_COUNTED = ("_summary=count", "_count=0", "_total=accurate&_count=2")
 _HEADERS: tuple[dict[str, str], ...] = (
     {"If-None-Match": 'W/"1"'}, {"If-None-Match": "*"}, {"If-Modified-Since": "Sat, 01 Jan 2028"},
     {"Range": "bytes=0-99"}, {"Prefer": "return=minimal"}, {"Accept": "application/json"},
@@ -53,7 +51,7 @@ class Asker:
     criteria: Criteria
     rng: random.Random
 
-    def requests(self, count: int) -> Iterator[Request]:
+    def requests(self, count: int, wanted: Iterable[str] = KINDS) -> Iterator[Request]:
         """``count`` requests, of each kind its share; what is not offered is left out."""
         makers = {
             "read": self._read, "head": self._head, "search": self._search,
@@ -64,7 +62,7 @@ class Asker:
             "refused": self._refused,
         }  # fmt: skip
         made = 0
-        kinds = [kind for kind, share in KINDS.items() for _ in range(share)]
+        kinds = [kind for kind in wanted for _ in range(KINDS[kind])]
         self.rng.shuffle(kinds)
         while made < count:
             before = made
@@ -77,7 +75,7 @@ class Asker:
 
     def _target(self) -> Key:
         """Something that differs, or now and then anything."""
-        rng, table = self.rng, self.criteria.table
+        rng, table = self.rng, self.criteria.offers.table
         about = [key for key in self.world.about if key[0] in table.types()]
         if about and rng.random() < 0.9:
             return rng.choice(about)
@@ -94,6 +92,8 @@ class Asker:
     def _tail(self) -> str:
         rng = self.rng
         count = rng.choice(("", f"_count={rng.randint(1, 5)}", "_count=30"))
+        if self.view.policy.search.total == "exact" and rng.random() < 0.12:
+            count = rng.choice(_COUNTED)
         projection = rng.choice(_PROJECTIONS) if rng.random() < 0.2 else ""
         return "".join(f"&{part}" for part in (count, projection) if part)
 
@@ -144,6 +144,8 @@ class Asker:
         keys = self._sort_keys(type_name)
         if not keys:
             return None
+        pointed = sorted({c for c, _, _ in self.criteria.pointed(type_name)} & set(keys))
+        keys = pointed if pointed and self.rng.random() < 0.6 else keys
         picked = self.rng.sample(keys, min(len(keys), self.rng.choice((1, 1, 2))))
         sort = ",".join(self.rng.choice(_SORT_SIGNS) + key for key in picked)
         one = self.criteria.take(type_name) if self.rng.random() < 0.3 else None
@@ -151,76 +153,41 @@ class Asker:
         return self._get("sort", f"{type_name}?{query}")
 
     def _sort_keys(self, type_name: str) -> list[str]:
-        table = self.criteria.table
-        offered = {code for code, _, _ in self.criteria.offered.get(type_name, ())}
+        table = self.criteria.offers.table
+        offered = {code for code, _, _ in self.criteria.offers.combinations.get(type_name, ())}
         return sorted(c for c in offered if table.sort(type_name, c).kind != "refuse")
 
     def _include(self) -> Request | None:
-        return self._included("include", self._includes)
+        return self._included("include", self.criteria.offers.includes)
 
     def _revinclude(self) -> Request | None:
-        return self._included("revinclude", self._revincludes)
+        return self._included("revinclude", self.criteria.offers.revincludes)
 
-    def _included(self, kind: str, values: Sequence[tuple[str, str]]) -> Request | None:
-        """``values``: (type that is searched, include)."""
-        if not values:
+    def _included(self, kind: str, links: Sequence[tuple[str, str, str]]) -> Request | None:
+        """``links``: (type that is searched, include, type that comes along)."""
+        if not links:
             return None
-        types = {self._target()[0] for _ in range(4)}
-        near = [v for v in values if v[0] in types or v[1].partition(":")[0] in types]
-        type_name, value = self.rng.choice(near or list(values))
+        types = {self._target()[0] for _ in range(5)}
+        near = [link for link in links if link[0] in types or link[2] in types] or links
+        # A reference that may lead to many types is no likelier than another.
+        start = self.rng.choice(sorted({":".join(v.split(":")[:2]) for _, v, _ in near}))
+        type_name, value, _ = self.rng.choice([link for link in near if link[1].startswith(start)])
         iterate = ":iterate" if self.rng.random() < 0.1 else ""
-        one = self.criteria.take(type_name) if self.rng.random() < 0.3 else None
+        one = self.criteria.take(type_name) if self.rng.random() < 0.2 else None
         query = f"_{kind}{iterate}={value}{f'&{one}' if one else ''}{self._tail()}"
         return self._get(kind, f"{type_name}?{query}")
 
-    @cached_property
-    def _includes(self) -> list[tuple[str, str]]:
-        return [(source, value) for source, value, _ in self._links("_include")]
-
-    @cached_property
-    def _revincludes(self) -> list[tuple[str, str]]:
-        return [(target, value) for _, value, target in self._links("_revinclude")]
-
-    def _links(self, name: str) -> Iterator[tuple[str, str, str]]:
-        """(source, include, target) of every include that is offered."""
-        table = self.criteria.table
-        for source in table.types():
-            for code, known in registry.get(source).items():
-                for target in registry.targets(known) if known.type == "reference" else ():
-                    for value in (f"{source}:{code}", f"{source}:{code}:{target}"):
-                        if target in table.types() and self._offers(value, name):
-                            yield source, value, target
-
-    def _offers(self, value: str, name: str) -> bool:
-        found = self.criteria.table.include(value, reverse=name == "_revinclude")
-        return found.kind != "refuse"
-
     def _chain(self) -> Request | None:
-        if not self._chains:
+        chains = self.criteria.offers.chains
+        if not chains:
             return None
         types = {self._target()[0] for _ in range(4)}
-        near = [c for c in self._chains if c[0] in types or c[2] in types]
-        source, code, target, last, modifier = self.rng.choice(near or self._chains)
-        prefix = ""
-        name, _, value = self.criteria.write(target, last, modifier, prefix).partition("=")
+        near = [c for c in chains if c[0] in types or c[2] in types]
+        pointed = [c for c in near if (c[3], c[4], "") in self.criteria.pointed(c[2])]
+        found = pointed if pointed and self.rng.random() < 0.5 else near or chains
+        source, code, target, last, modifier = self.rng.choice(found)
+        name, _, value = self.criteria.write(target, last, modifier).partition("=")
         return self._get("chain", f"{source}?{code}:{target}.{name}={value}{self._tail()}")
-
-    @cached_property
-    def _chains(self) -> list[tuple[str, str, str, str, str]]:
-        """(source, reference, target, parameter, modifier) of every chain that is offered."""
-        table, found = self.criteria.table, []
-        for source in table.types():
-            for code, known in registry.get(source).items():
-                if known.type != "reference":
-                    continue
-                for target in registry.targets(known):
-                    for last, modifier, prefix in self.criteria.offered.get(target, ()):
-                        if prefix not in ("", "eq") or modifier in RESOURCES:
-                            continue
-                        name = f"{last}:{modifier}" if modifier else last
-                        if table.verdict(source, code, target, name).kind != "refuse":
-                            found.append((source, code, target, last, modifier))
-        return found
 
     def _walk(self) -> Request:
         type_name, _ = self._target()
@@ -308,9 +275,14 @@ class Asker:
         """What is not offered, with hidden values, beside a good read."""
         key = self._target()
         urls = ["{type}/{id}"]
-        table = self.criteria.table
-        refused = [c for c, v in table.parameters(key[0]).items() if v.kind == "refuse"]
-        for code in self.rng.sample(refused, min(3, len(refused))):
-            urls.append(f"{key[0]}?{self.criteria.write(key[0], code, '')}")
+        table = self.criteria.offers.table
+        refused = [
+            (code, modifier)
+            for code in table.parameters(key[0])
+            for modifier in ("", "missing", "not")
+            if table.verdict(key[0], code, modifier).kind == "refuse"
+        ]
+        for code, modifier in self.rng.sample(refused, min(4, len(refused))):
+            urls.append(f"{key[0]}?{self.criteria.write(key[0], code, modifier, hidden=0.8)}")
             urls.append(f"{key[0]}?_sort={quote(code)}&_count=2")
         return self._batched("refused", urls, key)

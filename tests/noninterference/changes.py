@@ -18,6 +18,7 @@ from proxy.fhir.codec import Fragment, Json, JsonObject, encode
 DATES = frozenset({"date", "dateTime", "instant"})
 GONE = object()  # in place of a value: the leaf is not there
 MOST = 40  # leaves changed in one resource
+_FEW = ("036", "059", "102", "203", "821", "878")  # areas of so few people that none shows
 OLDEST_BORN = 1934  # who was born up to this year is 90 or more, whatever the day
 
 # The kind of change by a member of the leaf's path; the first that is there decides.
@@ -133,7 +134,8 @@ class Changes:
             other = rng.randint(90, 118) if number >= 90 else rng.randint(0, 60)
             yield Fragment(f"{other}.5") if isinstance(value, Fragment) else other
         elif isinstance(value, str) and leaf.path.endswith(".postalCode") and len(value) >= 5:
-            yield f"{value[:3]}{rng.randint(0, 99):02}{value[5:]}"
+            area = rng.choice(_FEW) if value[:3] in _FEW else value[:3]
+            yield f"{area}{rng.randint(0, 99):02}{value[5:]}"
         elif isinstance(value, str) and leaf.path.endswith(".reference"):
             yield _other_target(value, rng)
         elif not self.legal and rng.random() < 0.1 and isinstance(leaf.place[-1], str):
@@ -152,6 +154,8 @@ class Changes:
         elif rng.random() < 0.2:
             year = str(int(year) + rng.choice((-3, -1, 1)))
         day = f"{year}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
+        if rng.random() < 0.4:  # where a search that is widened by a day ends
+            day = f"{year}-{rng.choice(('01-01', '12-31'))}"
         return day[: len(value)] if len(value) < 10 else day + rest
 
 

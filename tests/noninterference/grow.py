@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -65,7 +65,23 @@ def grow(resource: JsonObject, ids: Mapping[str, Sequence[str]], rng: random.Ran
         for item in member if isinstance(member, list) else [member]:
             if isinstance(item, dict) and "resourceType" not in item and rng.random() < 0.5:
                 item.setdefault("id", f"e{rng.randint(1, 9999)}")
+    _withhold(made, type_name, rng)
     return dict(made)
+
+
+def _withhold(resource: dict[str, Any], type_name: str, rng: random.Random) -> None:
+    """Let some parts of a resource bear a modifier, so that they, and what they refer to, are
+    hidden."""
+    for name, prop in properties(type_name).items():
+        held = resource.get(name)
+        if isinstance(held, list) and "modifierExtension" in _names(prop.type):
+            for item in held[1:] if len(held) > 1 else held:
+                if rng.random() < 0.3:
+                    item["modifierExtension"] = [{"url": UNLISTED, "valueBoolean": True}]
+
+
+def _names(type_name: str) -> Collection[str]:
+    return properties(type_name).keys() if "." in type_name else ()
 
 
 def _fill(

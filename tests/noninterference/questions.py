@@ -17,17 +17,13 @@ from proxy.fhir import registry
 from proxy.fhir.codec import Fragment, JsonObject
 from proxy.fhir.r4 import SearchParameter
 from proxy.fhir.search import escape
-from proxy.fhir.search_values import PREFIXES
 from proxy.fhir.structure import RESOURCES
-from proxy.policy.controls import CONTROLS
-from proxy.policy.verdicts import Verdict, VerdictTable
 from tests.equivalence.values import BASE, draw, elements
 from tests.noninterference.changes import DATES
+from tests.noninterference.offers import Combination, Offers
 from tests.noninterference.worlds import Key
 from tests.rig import PUBLIC
 
-PREFIXED = frozenset({"date", "number", "quantity"})
-Combination = tuple[str, str, str]  # parameter, modifier, prefix
 By = Mapping[str, Sequence[tuple[str, JsonObject]]]  # by type: (id as stored, resource)
 
 # Where nothing is held to draw from.
@@ -38,81 +34,90 @@ _NOWHERE = {
 }  # fmt: skip
 
 
-def offered_prefixes(known: SearchParameter, verdict: Verdict, modifier: str) -> tuple[str, ...]:
-    """The prefixes with which a parameter is answered; the empty one where they mean nothing."""
-    if modifier or known.type not in PREFIXED:
-        return ("",)
-    return getattr(verdict, "prefixes", ()) or tuple(PREFIXES)
-
-
-def combinations(table: VerdictTable) -> dict[str, list[Combination]]:
-    """What is answered of each type."""
-    found: dict[str, list[Combination]] = {}
-    for type_name in table.types():
-        for code in table.parameters(type_name):
-            if code in CONTROLS:
-                continue
-            for modifier in table.modifiers(type_name, code):
-                verdict = table.verdict(type_name, code, modifier)
-                known = registry.get(type_name)[code]
-                for prefix in offered_prefixes(known, verdict, modifier):
-                    found.setdefault(type_name, []).append((code, modifier, prefix))
-    return found
-
-
 @dataclass(slots=True)
 class Criteria:
     """Makes search criteria in one world. ``shown``, ``stored``: resources by type as the role is
-    shown them and as they are held in either side; ``about``: what differs; ``asked``: all that was
-    asked so far, for the same role."""
+    shown them and as they are held in either side; ``about``: what differs; ``changed``: by type,
+    the paths at which it does; ``asked``: all that was asked so far, for the same role."""
 
-    table: VerdictTable
+    offers: Offers
     shown: By
     stored: By
     about: tuple[Key, ...]
     rng: random.Random
     upstream: str
     asked: set[tuple[str, Combination]] = field(default_factory=set)
-    offered: Mapping[str, list[Combination]] = field(default_factory=dict)
+    changed: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    _pointed: dict[str, list[Combination]] = field(default_factory=dict)
+
+    def pointed(self, type_name: str) -> list[Combination]:
+        """What is offered of a type and reads something that differs."""
+        if type_name not in self._pointed:
+            changed = self.changed.get(type_name, frozenset())
+            self._pointed[type_name] = [
+                c
+                for c in (self.offers.combinations.get(type_name, ()) if changed else ())
+                if self._reads(type_name, c, changed)
+            ]
+        return self._pointed[type_name]
+
+    def _reads(self, type_name: str, asked: Combination, changed: frozenset[str]) -> bool:
+        verdict = self.offers.table.verdict(type_name, asked[0], asked[1])
+        return any(
+            f"{read.path}.".startswith(f"{path}.") or f"{path}.".startswith(f"{read.path}.")
+            for read in verdict.reads
+            for path in changed
+        )
 
     def take(
         self, type_name: str, wanted: Callable[[Combination], bool] = lambda c: True
     ) -> str | None:
-        """The next criterion on a type, ``name=value`` in URL form; what was asked least comes
-        first. None if nothing is offered that is wanted."""
-        found = [c for c in self.offered.get(type_name, ()) if wanted(c)]
-        if not found:
-            return None
-        fresh = [c for c in found if (type_name, c) not in self.asked]
-        code, modifier, prefix = chosen = self.rng.choice(fresh or found)
+        """The next criterion on a type, ``name=value`` in URL form: one that points at something
+        that differs, or one that was not asked yet. None if nothing is offered that is wanted."""
+        pointed = [c for c in self.pointed(type_name) if wanted(c)]
+        if pointed and self.rng.random() < 0.5:
+            chosen, hidden = self.rng.choice(pointed), 0.8
+        else:
+            found = [c for c in self.offers.combinations.get(type_name, ()) if wanted(c)]
+            if not found:
+                return None
+            fresh = [c for c in found if (type_name, c) not in self.asked]
+            chosen, hidden = self.rng.choice(fresh or found), 0.4
+        code, modifier, prefix = chosen
         self.asked.add((type_name, chosen))
-        return self.write(type_name, code, modifier, prefix)
+        return self.write(type_name, code, modifier, prefix, hidden=hidden)
 
-    def write(self, type_name: str, code: str, modifier: str, prefix: str = "") -> str:
-        """A criterion with a value of the data."""
+    def write(
+        self, type_name: str, code: str, modifier: str, prefix: str = "", *, hidden: float = 0.4
+    ) -> str:
+        """A criterion with a value of the data. ``hidden``: how often it is one as stored."""
         known = registry.get(type_name).get(code)
         several = 2 if self.rng.random() < 0.15 else 1
-        values = [prefix + self.value(type_name, known, modifier) for _ in range(several)]
+        values = [prefix + self.value(type_name, known, modifier, hidden) for _ in range(several)]
         if modifier == "missing":
             values = [self.rng.choice(("true", "false"))]
         name = f"{code}:{modifier}" if modifier else code
         return f"{name}={quote(','.join(values), safe='')}"
 
-    def value(self, type_name: str, known: SearchParameter | None, modifier: str) -> str:
+    def value(
+        self, type_name: str, known: SearchParameter | None, modifier: str, hidden: float
+    ) -> str:
         rng = self.rng
         if known is None:
             return "1"
-        resource = self._source(type_name)
+        resource = self._source(type_name, hidden)
         kind = "typed" if modifier in RESOURCES else modifier
         found = list(self._values(type_name, known, kind, resource)) if resource else []
         value = rng.choice(found) if found else _NOWHERE[known.type]
+        if known.type == "date" and value[:4].isdigit() and rng.random() < 0.5:
+            value = value[:4]  # years are what most views answer
         value = value.replace(BASE, PUBLIC if rng.random() < 0.8 else self.upstream)
         return self._spoilt(value) if rng.random() < 0.1 else value
 
-    def _source(self, type_name: str) -> JsonObject | None:
+    def _source(self, type_name: str, hidden: float) -> JsonObject | None:
         """A resource to draw from: mostly one that differs, shown or as stored."""
         rng = self.rng
-        held = self.shown if rng.random() < 0.6 else self.stored
+        held = self.stored if rng.random() < hidden else self.shown
         found = held.get(type_name, ())
         ids = {id for name, id in self.about if name == type_name}
         near = [one for one in found if one[0] in ids]

@@ -12,7 +12,8 @@ from proxy.fhir import registry
 from proxy.fhir.search_values import PREFIXES
 from proxy.policy.controls import CONTROLS
 from proxy.policy.verdicts import VerdictTable
-from tests.noninterference.questions import PREFIXED, Criteria, offered_prefixes
+from tests.noninterference.offers import PREFIXED, offered_prefixes
+from tests.noninterference.questions import Criteria
 from tests.rig import Rig
 
 REFUSED = frozenset({400, 403})
@@ -33,7 +34,8 @@ def refusals(table: VerdictTable, criteria: Criteria) -> Iterator[Refusal]:
     """Every search by one parameter, sort key, include or chain that the table refuses."""
     for type_name in table.types():
         for name in _NAMES:
-            yield Refusal(type_name, f"{name}=1")
+            if name not in table.parameters(type_name):
+                yield Refusal(type_name, f"{name}=1")
         for code, known in registry.get(type_name).items():
             if code in CONTROLS:
                 continue
@@ -51,6 +53,8 @@ def _by_modifier(
         verdict = table.verdict(type_name, code, modifier)
         if verdict.kind == "refuse":
             yield Refusal(type_name, criteria.write(type_name, code, modifier))
+        elif modifier == "not" and verdict.way == "codes":
+            yield Refusal(type_name, f"{code}:not=840539006")  # of whatever system
         elif not modifier and (known := registry.get(type_name)[code]).type in PREFIXED:
             for prefix in set(PREFIXES) - set(offered_prefixes(known, verdict, "")):
                 yield Refusal(type_name, f"{code}={prefix}2019")
@@ -65,6 +69,15 @@ def _by_link(table: VerdictTable, type_name: str, code: str) -> Iterator[Refusal
         for last in ("_id", "identifier"):
             if table.verdict(type_name, code, target, last).kind == "refuse":
                 yield Refusal(type_name, f"{code}:{target}.{quote(last)}=x")
+
+
+def choose(found: Iterable[Refusal], most: int, rng: random.Random) -> list[Refusal]:
+    """About ``most`` of them: one by every parameter, then any."""
+    pool = list(found)
+    rng.shuffle(pool)
+    by_code = {refusal.query.replace("=", ":").partition(":")[0]: refusal for refusal in pool}
+    kept = list(by_code.values())
+    return [*kept, *pool[: max(0, most - len(kept))]]
 
 
 async def find_answered(

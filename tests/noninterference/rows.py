@@ -163,7 +163,7 @@ class HiddenRows:
         rng, base = self.rng, copy.deepcopy(list(resources))
         rows: list[JsonObject] = []
         for target in base:
-            if target["resourceType"] in self.types and rng.random() < 0.5:
+            if target["resourceType"] in self.types and rng.random() < 0.8:
                 kind = OUTSIDE if target["resourceType"] in self.ruled else WITHHELD
                 made = self.hide(kind, target)
                 if made is not None and self._lead(base, target, made):

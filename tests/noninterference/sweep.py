@@ -27,8 +27,7 @@ _SHARE = 0.8  # of the resources that may be changed
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """``resources``: in storage order; ``show``: a stored resource as the role is shown it;
-    ``stored``: by a real
-    server, which takes only what is legal and sets versions and times itself."""
+    ``stored``: by a real server, which takes only what is legal, and sets versions and times."""
 
     role: str
     view: View
@@ -38,8 +37,11 @@ class Sweep:
     stored: bool = False
 
     def __iter__(self) -> Iterator[World]:
-        """Without end: the families in turn, and the kinds of each family in turn."""
-        turns = {family: self._turn(kinds) for family, kinds in FAMILIES.items()}
+        """Without end: the families in turn, and the kinds of each family in some order."""
+        turns = {
+            family: self._turn(tuple(self.rng.sample(kinds, len(kinds))))
+            for family, kinds in FAMILIES.items()
+        }
         while turns:
             for family in list(turns):
                 made = next(turns[family], None)

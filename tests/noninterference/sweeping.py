@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from proxy.demo.markers import leaves
 from proxy.fhir.codec import JsonObject
 from proxy.policy.compile import compile_view
 from proxy.policy.load import load_directory
@@ -15,13 +17,13 @@ from tests.noninterference.asking import KINDS as REQUESTS
 from tests.noninterference.asking import Asker
 from tests.noninterference.grow import dataset
 from tests.noninterference.harness import Put, Tally, compare_one, show, show_all
-from tests.noninterference.questions import Combination, Criteria, combinations
+from tests.noninterference.offers import Combination, Offers
+from tests.noninterference.questions import Criteria
 from tests.noninterference.requests import Request
 from tests.noninterference.sweep import FAMILIES, KINDS, Sweep
 from tests.noninterference.worlds import World, key_of
 from tests.rig import Rig
 
-_TIME = "_lastUpdated"
 PER_WORLD = 110  # requests; at least 100 are to be made in each
 
 
@@ -39,6 +41,10 @@ class Run:
     asked: set[tuple[str, Combination]] = field(default_factory=set)
     worlds: int = 0
 
+    @cached_property
+    def _offers(self) -> Offers:
+        return Offers(self.table, timed=not self.sweep.stored)  # a server's times are its own
+
     async def until(self, pairs: int) -> None:
         """Go on until so many pairs count, or something differs."""
         for world in self.sweep:
@@ -52,25 +58,24 @@ class Run:
     def criteria(self, world: World) -> Criteria:
         """What searches in a world are made with."""
         stored = [r for side in (world.first, world.second) for r in side]
-        offered = combinations(self.table)
-        if self.sweep.stored:  # its times of storage are its own
-            offered = {t: [c for c in cs if c[0] != _TIME] for t, cs in offered.items()}
         return Criteria(
-            table=self.table,
+            offers=self._offers,
             shown=_by_type(self._shown(world)),
             stored=_by_type((str(r["id"]), r) for r in stored),
             about=world.about,
             rng=self.rng,
             upstream=self.rig.upstream,
             asked=self.asked,
-            offered=offered,
+            changed=_changed(world),
         )
 
-    def requests(self, world: World, count: int = PER_WORLD) -> list[Request]:
+    def requests(
+        self, world: World, count: int = PER_WORLD, kinds: Iterable[str] = REQUESTS
+    ) -> list[Request]:
         """Requests about what differs in a world."""
         criteria = self.criteria(world)
         asker = Asker(world.role, self.sweep.view, world, criteria, self.rng)
-        return list(asker.requests(count))
+        return list(asker.requests(count, kinds))
 
     def _shown(self, world: World) -> Iterator[tuple[str, JsonObject]]:
         for resource in world.first:
@@ -107,7 +112,7 @@ class Run:
 
     def missing(self) -> list[tuple[str, Combination]]:
         """What is offered and was never asked."""
-        found = combinations(self.table).items()
+        found = self._offers.combinations.items()
         return [(t, c) for t, many in found for c in many if (t, c) not in self.asked]
 
 
@@ -120,14 +125,30 @@ def make_run(
     *,
     stored: bool = False,
     each: int = 4,
+    base: str = "",
 ) -> Run:
     """The sweep of a role by the policies of a folder, over ``each`` resources of a type.
-    ``stored``: by a real server, which takes only what is legal and sets versions and times."""
+    ``base``: what they call the upstream, if not by its address. ``stored``: by a real server,
+    which takes only what is legal and sets versions and times."""
     view = compile_view(load_directory(policies)[role])
     rng = random.Random(seed)
-    resources = tuple(dataset(rig.upstream, each))
+    resources = tuple(dataset(base or rig.upstream, each))
     sweep = Sweep(role, view, resources, lambda r: show(view, rig, role, r), rng, stored)
     return Run(rig, sweep, compute_verdicts(view), rng, put)
+
+
+def _changed(world: World) -> dict[str, frozenset[str]]:
+    """By type, the paths at which the two sides of a resource differ."""
+    sides = [{key_of(r): r for r in side} for side in (world.first, world.second)]
+    found: dict[str, set[str]] = {}
+    for key in world.about:
+        one, other = (side.get(key) for side in sides)
+        if one is not None and other is not None and one is not other:
+            first, second = ({x.place: (x.path, x.value) for x in leaves(r)} for r in (one, other))
+            places = {p for p in first.keys() | second.keys() if first.get(p) != second.get(p)}
+            paths = {(first.get(p) or second[p])[0] for p in places}
+            found.setdefault(key[0], set()).update(p for p in paths if p.startswith(f"{key[0]}."))
+    return {type_name: frozenset(paths) for type_name, paths in found.items()}
 
 
 def _by_type(
