@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +21,7 @@ from tests.conftest import absent, free_port
 from tests.gateway import ROLES, Gateway, running
 from tests.loading import load, unload
 
+HERE = Path(__file__).resolve().parent
 CASES = 5
 SEED = 23
 
@@ -75,3 +81,22 @@ def needed(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         absent(f"{module} is not installed; run `make clients`")
+
+
+def run_node(script: str, *arguments: str, base: str, token: str) -> Any:
+    """What a script of this folder prints as JSON, which uses fhir-kit-client."""
+    node = shutil.which("node")
+    if node is None or not (HERE / "node_modules" / "fhir-kit-client").is_dir():
+        absent("fhir-kit-client is not installed; run `make clients`")
+    done = subprocess.run(
+        [str(node), script, *arguments],
+        cwd=HERE,
+        env={"PATH": os.environ["PATH"], "BASE": base, "TOKEN": token},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)

@@ -4,22 +4,16 @@ itself."""
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
 
-from tests.clients.conftest import Trial, needed
-from tests.conftest import absent
+from tests.clients.conftest import Trial, needed, run_node
 
 pytestmark = pytest.mark.hapi
 
-HERE = Path(__file__).resolve().parent
 Found = list[tuple[str, str]]  # mode and name of each entry, page after page
 Walk = Callable[[str, str, str, dict[str, str]], Found]
 
@@ -53,21 +47,8 @@ def by_fhirclient(base: str, token: str, kind: str, asked: dict[str, str]) -> Fo
 
 def by_fhir_kit(base: str, token: str, kind: str, asked: dict[str, str]) -> Found:
     """fhir-kit-client asks for the next page of a bundle."""
-    node = shutil.which("node")
-    if node is None or not (HERE / "node_modules" / "fhir-kit-client").is_dir():
-        absent("fhir-kit-client is not installed; run `make clients`")
-    done = subprocess.run(
-        [str(node), "search.mjs", kind, json.dumps(asked)],
-        cwd=HERE,
-        env={"PATH": os.environ["PATH"], "BASE": base, "TOKEN": token},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return [(mode, name) for mode, name in json.loads(done.stdout)]
+    seen = run_node("search.mjs", kind, json.dumps(asked), base=base, token=token)
+    return [(mode, name) for mode, name in seen]
 
 
 def _entry(entry: Any) -> tuple[str, str]:
