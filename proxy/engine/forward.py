@@ -15,7 +15,7 @@ from proxy.fhir import match, registry
 from proxy.fhir.r4 import SearchParameter
 from proxy.fhir.reference import Bases
 from proxy.fhir.search import Parameter, parameter, split
-from proxy.policy.verdicts import VerdictTable
+from proxy.policy.verdicts import Verdict, VerdictTable
 
 _INCLUDES = frozenset({"_include", "_revinclude"})
 # About no one element, so with no values to check here.
@@ -68,6 +68,17 @@ def _sort(table: VerdictTable, type_: str, p: Parameter) -> str:
     return total_order(keys)
 
 
+def join_sorts(asked: list[tuple[Parameter, Verdict]]) -> list[tuple[Parameter, Verdict]]:
+    """What is asked, with the keys of a repeated ``_sort`` in one: HAPI sorts by all of them, and
+    only the last of all may be followed by ``_id``."""
+    sorts = [p.value for p, _ in asked if p.name == "_sort"]
+    if len(sorts) < 2:
+        return asked
+    others = [(p, v) for p, v in asked if p.name != "_sort"]
+    verdict = next(v for p, v in asked if p.name == "_sort")
+    return [*others, (parameter("_sort", ",".join(sorts)), verdict)]
+
+
 def total_order(keys: tuple[str, ...]) -> str:
     """A value of ``_sort`` that leaves no two rows at the same place."""
     return ",".join(keys if {"_id", "-_id"} & {*keys} else (*keys, "_id"))
@@ -105,4 +116,7 @@ def _targets(parameter: SearchParameter, type_: str) -> tuple[str, ...]:
 
 def _require(context: Context, type_: str) -> None:
     if not may(context.caller, context.view, "search-type", type_):
-        raise Forbidden("The search reaches a resource type that your role or token does not.")
+        raise Forbidden(
+            "The search reaches a resource type that your role or token does not; where a "
+            "reference leads to several types, name one (subject:Patient.gender)."
+        )

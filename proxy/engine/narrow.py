@@ -94,7 +94,8 @@ def narrow(context: Context, type_: str, parameters: tuple[Parameter, ...]) -> P
     count = _parse_count(accepted, context.view.policy.search.page_size)
     wanted = _parse_total(accepted)
     counts_only = count == 0 or projection.summary == "count"
-    plain = [Question(context, type_, p, v) for p, v in judged if v.way not in _OTHERWISE]
+    asked = forward.join_sorts([(p, v) for p, v in judged if v.way not in _OTHERWISE])
+    plain = [Question(context, type_, p, v) for p, v in asked]
     sent = dates.join([*map(forward.send if context.view.identity else translate.send, plain)])
     chained = [
         send_chain(Question(context, type_, p, v)) for p, v in judged if v.way == "chain"
