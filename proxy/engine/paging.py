@@ -124,7 +124,11 @@ def seal(page: Page, key: bytes, binding: Binding, expires: datetime) -> str:
     until = int(expires.timestamp())
     head = _HEAD.pack(_FORMAT, until, len(query), len(cursor), binding.terms)
     plain = head + query + cursor.ljust(room, b" ")
-    return urlsafe_b64encode(_cipher(key).encrypt(plain, [binding.owner])).rstrip(b"=").decode()
+    return _write(_cipher(key).encrypt(plain, [binding.owner]))
+
+
+def _write(sealed: bytes) -> str:
+    return urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
 
 def unseal(token: str, key: bytes, binding: Binding, now: datetime) -> Page:
@@ -136,6 +140,8 @@ def unseal(token: str, key: bytes, binding: Binding, now: datetime) -> Page:
     """
     try:
         sealed = urlsafe_b64decode(token.encode("ascii") + b"=" * (-len(token) % 4))
+        if _write(sealed) != token:  # decoding passes over what is no Base64, and spare bits
+            raise NotFound("No such page.")
         plain = _cipher(key).decrypt(sealed, [binding.owner])
     except (InvalidTag, Base64Error, ValueError, UnicodeEncodeError):
         raise NotFound("No such page.") from None
