@@ -35,7 +35,7 @@ def send(question: Question) -> Sent:
         return Sent(question.as_written())
     if p.code == "_has" or p.chain:
         _reach(context, question.type, p)
-        return Sent(question.as_written())
+        return Sent(((_typed(question.type, p), p.value),))
     if p.code in _OTHERS:
         return Sent(question.as_written())
     return _send_plain(question)
@@ -103,6 +103,17 @@ def _reach(context: Context, type_: str, p: Parameter) -> None:
             if rest_of_it.code == "_has" or rest_of_it.code in registry.get(target):
                 _require(context, target)
                 _reach(context, target, rest_of_it)
+
+
+def _typed(type_: str, p: Parameter) -> str:
+    """The name of a chain with the type of each reference that leads to one only: HAPI finds
+    nothing by ``patient._id``, and what is meant by ``patient:Patient._id``."""
+    if p.code == "_has" or not p.chain:
+        return p.name
+    targets = (p.modifier,) if p.modifier else _targets(registry.get(type_)[p.code], type_)
+    if len(targets) != 1:
+        return p.name
+    return f"{p.code}:{targets[0]}.{_typed(targets[0], p.rest())}"
 
 
 def _targets(parameter: SearchParameter, type_: str) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ from proxy.policy.verdicts import Verdict
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 _TOTALS = frozenset({"none", "estimate", "accurate"})
 _OTHERWISE = frozenset({"chain", "include", "sort"})  # ways of what is no condition on an element
+_UNCOUNTED = ("This search is not counted for your role; leave out what it includes or chains, or "
+              "search for the rows instead.")  # fmt: skip
 _LEAST, _SIFTED = 50, 100  # rows of an upstream page, at least; where many may fall away
 
 
@@ -107,7 +109,9 @@ def narrow(context: Context, type_: str, parameters: tuple[Parameter, ...]) -> P
     limited = context.view.limits(type_)
     total = not limited and _total_is_shown(context, accepted, sent, wanted, counts_only)
     if counts_only and not total:
-        raise Forbidden("Counts are not offered to your role; search for the rows instead.")
+        counts = context.view.policy.search.total == "exact"
+        raise Forbidden(_UNCOUNTED if counts else "Counts are not offered to your role; search for "
+                        "the rows instead.")  # fmt: skip
     rows = context.view.row_form(type_, context.caller.claims)
     return Plan(
         type=type_,

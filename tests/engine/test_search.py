@@ -117,6 +117,13 @@ ASKED = [
     (INV, "Patient", "family=Everywoman", [("family", "Everywoman")]),
     (INV, "Patient", "name:contains=eve", [("name:contains", "eve")]),
     (INV, "Observation", "subject:Patient.name=eve", [("subject:Patient.name", "eve")]),
+    # HAPI finds nothing by an id at the end of a chain without a type.
+    (INV, "Observation", "patient._id=p1", [("patient:Patient._id", "p1")]),
+    (INV, "Observation", "patient.organization.name:exact=eve",
+     [("patient:Patient.organization:Organization.name:exact", "eve")]),
+    (INV, "Condition", "encounter:Encounter.patient.birthdate=1970",
+     [("encounter:Encounter.patient:Patient.birthdate", "1970")]),
+    (INV, "Observation", "performer.name=eve", [("performer.name", "eve")]),
     (INV, "Patient", "_has:Observation:patient:code=http://loinc.org|1",
      [("_has:Observation:patient:code", "http://loinc.org|1")]),
     (INV, "Observation", "_include=Observation:subject", [("_include", "Observation:subject")]),

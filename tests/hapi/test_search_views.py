@@ -250,6 +250,12 @@ async def test_includes_and_chains(hapi: str) -> None:
             pages = upstream.pages(f"/Observation?_id={ids}&{query}&_count=2")
             found = sorted(entry for page in pages for entry in entries_of(page))
             assert found == sorted(upstream.named(*(f"Observation/{r}" for r in rows))), query
+        # HAPI finds nothing by an id at the end of an untyped chain; what it holds is found.
+        assert upstream.ids("Observation", f"patient._id={upstream.real('a')}") == []
+        target = f"/Observation?patient._id={upstream.real('a')}"
+        pages = upstream.pages(target, upstream.gateway_of(INV), INV)
+        assert {name for page in pages for name, _ in entries_of(page)} == {
+            f"Observation/{upstream.real(r)}" for r in "13"}
 
 
 async def _write(hapi: str, resources: list[Resource], method: str = "PUT") -> None:
