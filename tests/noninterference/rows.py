@@ -75,7 +75,8 @@ class HiddenRows:
         ways: list[JsonObject] = [{**resource, "meta": {"security": [label]}}]
         ways += [{k: v for k, v in resource.items() if k != name} for name in list(resource)[2:]]
         for leaf in leaves(resource):
-            if isinstance(leaf.value, str) and leaf.place != ("id",):
+            legal = leaf.type == "string" or not self.stored
+            if isinstance(leaf.value, str) and leaf.place != ("id",) and legal:
                 ways.append(apply(resource, [(leaf.place, rng.choice(_WORDS))]))
         rng.shuffle(ways)
         yield from ways
@@ -159,19 +160,30 @@ class HiddenRows:
         return sides[0], sides[1], tuple(about), unseen
 
     def _linked(self, resources: Sequence[JsonObject]) -> Rows | None:
-        """Visible rows refer to what is there but hidden, or to what never was."""
+        """Visible rows refer to what is there but hidden, or to what never was. By what is not
+        there HAPI finds no row, whatever it refers to: there it is another hidden row."""
         rng, base = self.rng, copy.deepcopy(list(resources))
         rows: list[JsonObject] = []
+        others: list[JsonObject] = []
         for target in base:
             if target["resourceType"] in self.types and rng.random() < 0.8:
                 kind = OUTSIDE if target["resourceType"] in self.ruled else WITHHELD
                 made = self.hide(kind, target)
                 if made is not None and self._lead(base, target, made):
                     rows.append(made)
+                    others += self._other(resources, made)
         keys = tuple(map(key_of, rows))
         if not rows:
             return None
-        return (*rows, *base), tuple(base), keys, frozenset(keys)
+        return (*rows, *base), (*others, *base), keys, frozenset(keys)
+
+    def _other(self, resources: Sequence[JsonObject], row: JsonObject) -> Iterator[JsonObject]:
+        """A hidden row of the same name that holds something else, before a real server."""
+        alike = [r for r in resources if r["resourceType"] == row["resourceType"]]
+        if self.stored:
+            held = {k: v for k, v in row.items() if k in ("id", "meta", "modifierExtension")}
+            made = {**self.rng.choice(alike), **held}
+            yield made if self.show(made) is None else row
 
     def _lead(self, base: list[JsonObject], target: JsonObject, to: JsonObject) -> bool:
         """Let some references to ``target`` lead to another row; whether there were any."""
