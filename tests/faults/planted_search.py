@@ -195,7 +195,7 @@ def hidden_reference_followed(patch: Patch) -> None:
 
 def revinclude_not_judged(patch: Patch) -> None:
     """What refers to a match comes along, withheld or not."""
-    whole = includes.name_targets
+    whole = targets.name_targets
 
     def name_targets(context: Any, source: Seen, parameter: Any) -> Any:
         withheld = set(source.shown or {}) == {"resourceType", "id"}
