@@ -75,7 +75,7 @@ import org.springframework.orm.jpa.LocalContainerEntityManagerFactoryBean;
  * </table>
  *
  * <p>Search reuse (60 s), page sizes, totals, background jobs, value-set expansion, and the
- * parameters and modifiers that HAPI has switched off (_filter, :contains, :of-type, :missing)
+ * parameters and modifiers that HAPI has switched off (_filter, :contains, :of-type)
  * stay as HAPI has them.
  *
  * <p>Options, as {@code --name value} or {@code --name=value}: {@code host} (127.0.0.1),
