@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import aiohttp
 
+from proxy.demo.generator import is_made_of_value_sets
 from proxy.fhir.codec import JsonObject, encode
 
 Resource = JsonObject
@@ -41,6 +42,11 @@ def rank(type_name: str) -> int:
     return len(ORDER)
 
 
+def _rank(resource: Resource) -> tuple[int, bool]:
+    # HAPI expands value sets now and then by itself; what they are made of is to be there.
+    return rank(str(resource["resourceType"])), is_made_of_value_sets(resource)
+
+
 async def load(base: str, resources: Iterable[Resource]) -> int:
     """PUT every resource under its own id; give how many were stored.
 
@@ -50,7 +56,7 @@ async def load(base: str, resources: Iterable[Resource]) -> int:
     """
     stored = 0
     async with aiohttp.ClientSession() as session:
-        for resource in sorted(resources, key=lambda r: rank(str(r["resourceType"]))):
+        for resource in sorted(resources, key=_rank):
             url = f"{base}/{resource['resourceType']}/{resource['id']}"
             headers = {"Content-Type": "application/fhir+json"}
             async with session.put(url, data=encode(resource), headers=headers) as response:
@@ -63,7 +69,7 @@ async def load(base: str, resources: Iterable[Resource]) -> int:
 
 async def unload(base: str, resources: Iterable[Resource]) -> None:
     """DELETE every resource, what is referenced last. Raises ``AssertionError`` on a refusal."""
-    ordered = sorted(resources, key=lambda r: rank(str(r["resourceType"])), reverse=True)
+    ordered = sorted(resources, key=_rank, reverse=True)
     async with aiohttp.ClientSession() as session:
         for resource in ordered:
             url = f"{base}/{resource['resourceType']}/{resource['id']}"

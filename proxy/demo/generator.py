@@ -108,14 +108,24 @@ def unique(resources: Iterable[JsonObject]) -> list[JsonObject]:
 
 def in_load_order(resources: Iterable[JsonObject]) -> list[JsonObject]:
     """What is referenced first; Provenances and Bundles last; otherwise as given."""
+    return sorted(resources, key=load_rank)
 
-    def rank(resource: JsonObject) -> int:
-        type = str(resource["resourceType"])
-        if type in _LAST:
-            return 100 + _LAST.index(type)
-        return LOAD_ORDER.index(type) if type in LOAD_ORDER else 50
 
-    return sorted(resources, key=rank)
+def load_rank(resource: JsonObject) -> tuple[int, bool]:
+    """When a resource is stored: the place of its type, and whether it is a ValueSet made of
+    others. (A server that expands value sets by itself may meet it before they are there.)"""
+    type = str(resource["resourceType"])
+    if type in _LAST:
+        return 100 + _LAST.index(type), False
+    place = LOAD_ORDER.index(type) if type in LOAD_ORDER else 50
+    return place, is_made_of_value_sets(resource)
+
+
+def is_made_of_value_sets(resource: JsonObject) -> bool:
+    """Whether a ValueSet includes others."""
+    compose = resource.get("compose")
+    included = array(compose.get("include", [])) if isinstance(compose, dict) else []
+    return any(isinstance(each, dict) and "valueSet" in each for each in included)
 
 
 def data_set(found: Iterable[Case]) -> list[JsonObject]:

@@ -8,7 +8,7 @@ from itertools import groupby
 
 import aiohttp
 
-from proxy.demo.generator import in_load_order
+from proxy.demo.generator import in_load_order, load_rank
 from proxy.fhir.codec import JsonObject, encode
 
 SECONDS = 120  # for one resource
@@ -22,7 +22,7 @@ class LoadError(Exception):
 async def load(base: str, resources: Iterable[JsonObject], *, parallel: int = 4) -> int:
     """PUT each resource under its own id; the number stored.
 
-    Types follow each other in load order, ``parallel`` resources of one type go at a time: a
+    Types follow each other in load order, ``parallel`` resources of one rank go at a time: a
     server that resolves references on arrival then finds the target of each. Raises LoadError.
     """
     gate = asyncio.Semaphore(parallel)
@@ -44,7 +44,9 @@ async def load(base: str, resources: Iterable[JsonObject], *, parallel: int = 4)
             if status not in (200, 201):
                 raise LoadError(f"{base} refused {name} with status {status}.")
 
-        for _, batch in groupby(in_load_order(resources), key=lambda r: r["resourceType"]):
+        for _, batch in groupby(
+            in_load_order(resources), key=lambda r: (r["resourceType"], load_rank(r))
+        ):
             for done in await asyncio.gather(
                 *(put(resource) for resource in batch), return_exceptions=True
             ):

@@ -6,6 +6,7 @@ import math
 import tomllib
 from pathlib import Path as FilePath
 
+from proxy.policy.files import read_text
 from proxy.policy.locate import Entry
 from proxy.policy.methods import METHODS, SCALES
 from proxy.policy.mistakes import Findings, offer
@@ -122,7 +123,7 @@ def _read_map(name: str, source: Source, findings: Findings) -> tuple[tuple[str,
     """A TOML file of ``"code" = "code shown"``, beside the policy file."""
     mend = 'write a TOML file of lines "code" = "code shown", by its path from the policy file'
     try:
-        tree = tomllib.loads((FilePath(source.file).parent / name).read_text(encoding="utf-8"))
+        tree = tomllib.loads(read_text(FilePath(source.file).parent / name) or "too large")
     except (OSError, UnicodeDecodeError, ValueError, RecursionError):
         findings.wrong(source, f"the map {name} cannot be read as TOML", mend)
         return None

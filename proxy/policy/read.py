@@ -9,6 +9,7 @@ from proxy.fhir.structure import RESOURCES
 from proxy.policy import settings
 from proxy.policy.datatypes import read_datatype
 from proxy.policy.draft import Draft, ExtensionLine, PathLine, TypeLine
+from proxy.policy.files import read_text
 from proxy.policy.locate import Document, Entry, judge_whole, read_document
 from proxy.policy.method import read_method
 from proxy.policy.methods import PASSED, suits, words
@@ -21,7 +22,6 @@ TABLES = frozenset(
     ["access", "ids", "elements", "datatypes", "extensions", "codes", "rows", "search", "ages"]
 )
 TOP = frozenset(["title", "basis", "extends", "labels", "profiles", "view", "document"])
-LARGEST = 2_000_000  # bytes of a policy file
 
 
 def read_draft(file: FilePath, shown: str, findings: Findings) -> Draft:
@@ -48,7 +48,7 @@ def read_draft(file: FilePath, shown: str, findings: Findings) -> Draft:
 
 def _text(file: FilePath, top: Source, findings: Findings) -> str | None:
     try:
-        body = file.read_bytes()
+        text = read_text(file)
     except OSError as error:
         close = nearest(file.stem, (p.stem for p in file.parent.glob("*.toml") if p != file))
         findings.wrong(
@@ -57,15 +57,14 @@ def _text(file: FilePath, top: Source, findings: Findings) -> str | None:
             f"write {close}" if close else "check its path",
         )
         return None
-    if len(body) > LARGEST:
-        findings.wrong(top, "the file is larger than 2 MB", "split the policy with extends")
-        return None
-    try:
-        return body.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        line = body.count(b"\n", 0, error.start) + 1
+        line = error.object.count(b"\n", 0, error.start) + 1
         findings.wrong(Source(top.file, line, ""), "the text is not UTF-8", "save it as UTF-8")
         return None
+    if text is None:
+        findings.wrong(top, "the file is larger than 2 MB", "split the policy with extends")
+        return None
+    return text.replace("\r\n", "\n")
 
 
 def _headers(document: Document, draft: Draft, findings: Findings) -> frozenset[str]:
