@@ -28,6 +28,7 @@ from proxy.fhir.fhirpath_syntax import (
     parse,
 )
 from proxy.fhir.fhirpath_values import Item, Items
+from proxy.fhir.patterns import BOUNDED
 from proxy.fhir.r4 import TYPES
 from proxy.fhir.structure import RESOURCES, properties
 
@@ -390,7 +391,8 @@ def _foreign(node: Node, this: Static) -> Run:
 
     def run(focus: Items, claims: Claims) -> Items:
         source = [ResourceNode.create_node(values.thaw(i), path) for i in focus]
-        result = apply_parsed_path(source, tree, {"caller": values.thaw(claims)}, models["r4"])
+        caller = {"caller": values.thaw(claims)}
+        result = apply_parsed_path(source, tree, caller, models["r4"], BOUNDED)
         return result if isinstance(result, list) else [result]
 
     return run

@@ -21,6 +21,8 @@ from fhirpathpy.parser.ASTPathListener import ASTPathListener
 from fhirpathpy.parser.generated.FHIRPathLexer import FHIRPathLexer
 from fhirpathpy.parser.generated.FHIRPathParser import FHIRPathParser
 
+from proxy.fhir.patterns import PatternError, check_pattern
+
 MAX_LENGTH = 4000
 MAX_DEPTH = 60
 
@@ -48,6 +50,8 @@ FUNCTIONS: dict[str, frozenset[int]] = {
 
 # Where a name as argument is a type, not an element.
 TYPE_FUNCTIONS = frozenset({"is", "as", "ofType"})
+# Whose first argument is a regular expression.
+PATTERN_FUNCTIONS = frozenset({"matches", "replaceMatches"})
 
 _ESCAPES = {"r": "\r", "n": "\n", "t": "\t", "f": "\f"}
 _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
@@ -148,7 +152,8 @@ def parse(text: str, *, resolve: bool = False) -> Expression:
 
     ``resolve`` also allows ``resolve()``, which search parameters use and policies may not.
     Raises :class:`FhirPathError` for what is not FHIRPath, for functions that are unknown, impure
-    or have a wrong number of arguments, and for variables other than ``%caller``.
+    or have a wrong number of arguments, for variables other than ``%caller``, and for patterns
+    that are no plain text or could take endless time.
     """
     root = _plain(text) or _read(text)
     _check(root, resolve)
@@ -203,8 +208,19 @@ def _check(root: Node, resolve: bool) -> None:
                 raise FhirPathError(f"{node.name}() is not allowed")
             if len(node.children) - 1 not in arity:
                 raise FhirPathError(f"{node.name}() has a wrong number of arguments")
+            if node.name in PATTERN_FUNCTIONS:
+                _check_pattern(node.children[1])
         elif node.kind == "variable" and node.name != "caller":
             raise FhirPathError(f"the variable %{node.name} is not allowed; only %caller is")
+
+
+def _check_pattern(argument: Node) -> None:
+    if not isinstance(argument.value, str):
+        raise FhirPathError("a pattern is not written as a text")
+    try:
+        check_pattern(argument.value)
+    except PatternError as error:
+        raise FhirPathError(f"the pattern {argument.value} {error}") from None
 
 
 def _expression(raw: dict[str, Any], depth: int) -> Node:

@@ -99,6 +99,8 @@ def predicate_mend(reason: str) -> str:
         close = nearest(unknown[2], [n.removesuffix("[x]") for n in elements(unknown[1])])
         if close is not None:
             return f"write {close}"
+    if "pattern" in reason:
+        return "write a plain text pattern, without repeats or alternatives inside a repeat"
     return "write FHIRPath on the element itself, with %caller as its only variable"
 
 

@@ -183,6 +183,22 @@ PLANTS = (
         for text in ("resolve().exists()", "use.memberOf('x')", "period.end < now()",
                      "period.end < today()", "%resource.exists()")
     ),
+    *(
+        plant(f"a predicate with the pattern {text}", "elements",
+              f"\"Patient.name.where(family.matches({text}))\" = \"keep\"",
+              what=what, mend="write a plain text pattern")
+        for text, what in (
+            ("'(a+)+$'", "repeats what itself repeats"), ("'(a|aa)+$'", "has alternatives"),
+            ("'(a?){40}'", "repeats what itself repeats"), ("'a*b*c*d*e*'", "too many repeats"),
+            ("'(a)1(?=b)'", "looks around or back"), ("'(?P<x>a)(?P=x)'", "looks around or back"),
+            ("'(a'", "is no regular expression"), ("text", "not written as a text"),
+        )
+    ),
+    plant("a pattern that replaces", "elements",
+          "\"Patient.name.where(family.replaceMatches('(a+)+$', 'b') = 'b')\" = \"keep\"",
+          what="repeats what itself repeats", mend="write a plain text pattern"),
+    plant("a pattern of rows", "rows", "Patient = { where = \"name.family.matches('(a+)+$')\" }",
+          what="repeats what itself repeats", mend="write a plain text pattern"),
     plant("a predicate on a section", "elements",
           "\"Composition.section.where(code.exists())\" = \"keep\"", what="not yet",
           mend="take it out"),
