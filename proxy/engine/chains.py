@@ -50,8 +50,10 @@ def send(question: Question) -> tuple[Sent, Chain]:
     verdict = table.verdict(target, asked.code, asked.modifier, asked.chain)
     inner = Question(context, target, asked, verdict)
     (sent,) = dates.join([translate.send(inner)])
-    # With the type, since some servers follow a chain to any type otherwise.
-    form = tuple((f"{written.code}:{target}.{name}", value) for name, value in sent.form)
+    # HAPI finds nothing by a chain that ends with :missing, so all rows are looked through. With
+    # the type, since some servers follow a chain to any type otherwise.
+    asked_for = () if asked.modifier == "missing" else sent.form
+    form = tuple((f"{written.code}:{target}.{name}", value) for name, value in asked_for)
     conditions = sent.conditions or (inner.condition(asked.alternatives),)
     chain = Chain(question.defined, target, conditions)
     return Sent(form, empty=sent.empty, unchanged=False), chain

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from proxy.engine import dates
+from proxy.engine import dates, spellings
 from proxy.engine.question import Question, Sent
 from proxy.engine.shown_values import (
     Named,
@@ -45,6 +45,8 @@ def send(question: Question) -> Sent:
     question.condition(values)  # values are checked before anything is asked
     if verdict.way == "codes":
         return _send_codes(question)
+    if verdict.way == "presence":
+        return _send_presence(question)
     if verdict.way == "parts":
         return _send_parts(question)
     kind = question.defined.type
@@ -94,7 +96,9 @@ def _send_names(question: Question, decode: Decode) -> Sent:
         return Sent(empty=True, unchanged=False)
     asked = tuple(dict.fromkeys(value for name in found for value in name.asked))
     shown = tuple(dict.fromkeys(name.shown for name in found))
-    return Sent(question.ask(asked), (question.condition(shown),), unchanged=False)
+    is_reference = question.verdict.way == "reference"
+    form = spellings.ask(question, asked) if is_reference else question.ask(asked)
+    return Sent(form, (question.condition(shown),), unchanged=False)
 
 
 def _send_codes(question: Question) -> Sent:
@@ -106,6 +110,13 @@ def _send_codes(question: Question) -> Sent:
     conditions = (question.condition(tokens.alternatives),) if tokens.judge else ()
     unchanged = tokens.alternatives == p.alternatives and not conditions
     return Sent(question.ask(tokens.alternatives), conditions, unchanged=unchanged)
+
+
+def _send_presence(question: Question) -> Sent:
+    """What shows is there upstream, too, so it is asked for; what does not show may be."""
+    values = question.written.alternatives
+    form = question.ask(values) if set(values) == {"true"} else ()
+    return Sent(form, (question.condition(values),), unchanged=False)
 
 
 def _send_coarse(question: Question) -> Sent:
@@ -164,8 +175,10 @@ def _send_plain(question: Question) -> Sent:
     if p.modifier != "missing":
         question.check_text()
         if defined.type == "reference":
-            here = Bases(question.context.base)
-            form = question.ask(tuple(question.relative(value, here) for value in p.alternatives))
+            spelled = spellings.ask_written(question, Bases(question.context.base))
+            if spelled is None:
+                return Sent(empty=True, unchanged=False)
+            form = spelled
         elif defined.type in _NUMBERS | {"composite"}:
             form = question.ask(tuple(_usual(question, value) for value in p.alternatives))
     conditions = (condition,) if question.verdict.judge != "never" else ()

@@ -32,6 +32,7 @@ Way = Literal[
     "identifier",  # system|pseudonym to the identifier, of a document too where both are read
     "document-identifier",  # system|pseudonym to any spelling of a document's identifier
     "coarse",  # shown less exactly: what finds at least all of it is asked for, and judged as shown
+    "presence",  # whether something is there: of what the upstream says is, judged as shown
     "parts",  # a composite, asked part by part, and judged as a whole
     "chain",  # judged on what the reference leads to, as that is shown
     "sort",  # rows are put in order here
@@ -143,6 +144,9 @@ def _verdict(view: Shown, base: str, parameter: SearchParameter, modifier: str) 
         prefixes = PREFIXES if modifier == "" and parameter.type in _ORDERED else ()
         return Verdict("allow", "plain", "identity view", prefixes=prefixes)
     code = parameter.code
+    if code == "_id" and modifier:
+        # HAPI finds other rows by _id:not, if nothing was ever stored under the id.
+        return _refuse("The parameter _id is answered without modifier; list the ids.")
     if modifier in _EXPANDING and parameter.type != "uri":
         reads = read_values(view, parameter, base, modifier) or ()
         return _refuse(f"The parameter {code} is not offered with this modifier; list the values.",
@@ -182,6 +186,9 @@ def _judge(
         return _refuse(f"The parameter {code} reads {reads[0].path}, an instant that has no less "
                        "exact form, so your role does not see it.", reads)  # fmt: skip
     aged = view.policy.ages is not None and not view.passes(base)
+    if modifier and any(r.presence for r in reads):
+        return _refuse(f"The parameter {code} asks whether something is there; ask for true or "
+                       "false, without modifier.", reads)  # fmt: skip
     if modifier == "missing":
         # The birth date of the oldest is not shown.
         return _missing(code, reads, withheld or (aged and parameter.type == "date"))
@@ -268,7 +275,10 @@ def _compare(
     aged: bool,
 ) -> Verdict:
     code, prefixes = parameter.code, _PREFIXES.get(parameter.type, ())
-    coarse = [r for r in reads if r.kind == "coarse" and not r.presence]
+    if any(r.presence for r in reads):
+        # Upstream an element with no more than an extension is there, too.
+        return Verdict("allow", "presence", "by what shows", reads, (), "always")
+    coarse = [r for r in reads if r.kind == "coarse"]
     by_system = any(r.by_system for r in reads)
     # A value in the group of the oldest is shown as their border and must match no search.
     aged = aged and (parameter.type in _AGED or any(r.path in _SAID for r in reads))
@@ -294,7 +304,7 @@ def _translate(code: str, modifier: str, least: Read, reads: tuple[Read, ...]) -
     """The verdict where some of what is read is shown less exactly: what the lenses say of the
     way back, if each has one."""
     try:
-        found = tuple(dict.fromkeys(r.backward() for r in reads if not r.presence))
+        found = tuple(dict.fromkeys(r.backward() for r in reads))
     except NotTranslatable:
         return _refuse(f"The parameter {code} reads {least.path}, which your role sees less "
                        "exactly, in a form that no search can ask for.", reads)  # fmt: skip

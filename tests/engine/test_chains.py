@@ -49,7 +49,7 @@ ANSWERED = [
     ("subject:Patient.gender=female", "17", "subject:Patient.gender=female"),
     ("patient.gender=female,male", "127", "patient:Patient.gender=female,male"),
     ("patient.gender:not=female", "24", "patient:Patient.gender:not=female"),
-    ("patient.gender:missing=true", "4", "patient:Patient.gender:missing=true"),
+    ("patient.gender:missing=true", "4", "_sort=_pid"),  # all rows are looked through
     ("patient.birthdate=ge1980", "2", "patient:Patient.birthdate=ge1980-01-01"),
     ("patient.birthdate=1980-02-03", "2", "patient:Patient.birthdate=1980-02-03"),
     ("subject:Patient.address-state=MI", "17", "subject:Patient.address-state=MI"),
