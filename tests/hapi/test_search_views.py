@@ -395,3 +395,35 @@ async def test_no_row_is_lost(hapi: str) -> None:
             pages = upstream.pages(f"/Observation?{query}{more}", at, role)
             found[role, more] = len({name for page in pages for name, _ in entries_of(page)})
         assert set(found.values()) == {len(stored)}, found
+
+
+async def test_presence_is_by_what_shows(hapi: str) -> None:
+    """Nobody shows as dead by an extension that is hidden; and what an element at the end of a
+    chain shows decides whether it is missing."""
+    city = uuid.uuid4().hex
+    here = {"address": [{"city": city}]}
+    secret = {"extension": [{"url": "http://elsewhere.example/secret", "valueString": "x"}]}
+    people = [
+        person("alive", **here, birthDate="1970"),
+        person("hidden", **here, _deceasedDateTime=secret, _birthDate=secret),
+        person("dead", **here, deceasedDateTime="2020-02-03", birthDate="1970"),
+    ]
+    findings = [finding(f"of-{one['id']}", f"Patient/{one['id']}") for one in people]
+    asked = {
+        f"Patient?deceased=true&address-city={city}": ["dead"],
+        f"Patient?deceased=false&address-city={city}": ["alive", "hidden"],
+        f"Patient?deceased=true,false&address-city={city}": ["alive", "hidden", "dead"],
+        f"Observation?patient.deceased=true&patient.address-city={city}": ["of-dead"],
+        f"Observation?patient.birthdate:missing=true&patient.address-city={city}": ["of-hidden"],
+        f"Observation?patient.birthdate:missing=false&patient.address-city={city}":
+            ["of-alive", "of-dead"],
+    }  # fmt: skip
+    async with holding(hapi, [*people, *findings]) as upstream:
+        for query, wanted in asked.items():
+            found = [name for page in upstream.pages(f"/{query}") for name, _ in entries_of(page)]
+            type_ = query.partition("?")[0]
+            assert sorted(found) == sorted(f"{type_}/{upstream.shown(type_, w)}" for w in wanted)
+        for query in ("Patient?deceased:missing=true", "Patient?deceased:not=true",
+                      f"Patient?_id:not={upstream.shown('Patient', 'alive')}"):
+            reply, asks = drive(make_call(LDS, f"/{query}"), upstream.serve, upstream.gateway)
+            assert (reply.status, asks) == (403, [])
