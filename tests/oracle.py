@@ -7,7 +7,8 @@ AMBIGUITIES, and how they are read here:
 
 * A branch (``valueQuantity``) is more specific than its choice (``value[x]``) of equal length.
 * A path rule on a Coding covers it whatever its system; a ``Coding`` line is for those whose
-  system is not listed. Prefixes of ``[codes]`` are plain string prefixes.
+  system is not listed. An entry of ``[codes]`` is one system and
+  what is below it, or, where it ends in ``/``, ``.``, ``:`` or ``-``, a plain string prefix.
 * A member's line on a structural member (``Identifier.type``) makes that member structurally kept.
 * Under a parent that is removed, masked or transformed a contentReference child never shows.
 * A value opened by members or longer paths only shows no extensions of its own.

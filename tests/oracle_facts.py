@@ -86,6 +86,18 @@ def is_resource(value: Json) -> bool:
     return known is not None and known.kind == "resource" and not known.abstract
 
 
+def is_under(system: str, entry: str) -> bool:
+    """Whether ``[codes]`` lists the system by this entry."""
+    if not system.startswith(entry):
+        return False
+    rest = system[len(entry) :]
+    if rest == "" or entry[-1] in "/.:-":
+        return True
+    if entry.startswith("urn:oid:"):
+        return rest[0] == "."
+    return rest[0] == ":" if entry.startswith("urn:") else rest[0] in "/|#?"
+
+
 # --- primitives ---------------------------------------------------------------------------------
 
 

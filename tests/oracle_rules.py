@@ -116,7 +116,7 @@ class Rules:
         """Whether codes of the system show."""
         if self.policy.codes is None:
             return True
-        return isinstance(system, str) and system.startswith(self.policy.codes)
+        return isinstance(system, str) and any(facts.is_under(system, e) for e in self.policy.codes)
 
     def decide(
         self,

@@ -18,6 +18,7 @@ from proxy.lenses.ages import (
 from proxy.lenses.context import masked
 from proxy.policy.model import Policy
 from proxy.policy.scope import Scope
+from proxy.policy.systems import is_listed
 
 if TYPE_CHECKING:
     from proxy.policy.complexes import Hook
@@ -99,7 +100,7 @@ class Ages:
             self._coded(obj, out)
 
     def _knows(self, system: str) -> bool:
-        return bool(system) and (self.codes is None or system.startswith(self.codes))
+        return bool(system) and (self.codes is None or is_listed(system, self.codes))
 
     def _coded(self, obj: JsonObject, out: JsonObject) -> None:
         whole = out.get("valueInteger")

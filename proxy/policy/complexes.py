@@ -11,15 +11,15 @@ from proxy.lenses import method as lens_method
 from proxy.lenses.context import masked
 from proxy.lenses.narrative import masked_narrative
 from proxy.lenses.pseudonyms import DOCUMENT
+from proxy.policy import ages
 from proxy.policy.decide import DOCUMENT_IDENTIFIERS, Decision, Mode, coding_rule
 from proxy.policy.extensions import BARE
 from proxy.policy.model import Method, Policy
 from proxy.policy.scope import Scope
+from proxy.policy.systems import listing
 
 if TYPE_CHECKING:
     from proxy.policy.walk import Compiler, Site, Walker
-
-_LISTED = 1024  # systems kept; a prefix admits any number of them
 
 Hook = Callable[[JsonObject, JsonObject, Scope], None]
 Show = Callable[[Json, Scope], "Json | None"]
@@ -138,6 +138,7 @@ def _transformed(compiler: Compiler, inner: Site, code: str, walk: Walker | None
     extensions = compiler.extensions
     instead = masked_item(compiler, inner.type)
     hooks = quantity_codes(compiler.policy) if is_quantity(inner.type) else []
+    aged = ages.hooks(inner.type, compiler.policy)
     bears = "modifierExtension" in properties(inner.type)
 
     def show(value: Json, scope: Scope) -> Json | None:
@@ -157,7 +158,10 @@ def _transformed(compiler: Compiler, inner: Site, code: str, walk: Walker | None
         if isinstance(shown, dict):
             for hook in hooks:
                 hook(value, shown, scope)
-            return {**opened, **shown} or None
+            whole = {**opened, **shown}
+            for hook in aged:
+                hook(value, whole, scope)
+            return whole or None
         return shown
 
     return show
@@ -199,9 +203,10 @@ def reference(walk: Walker, names: frozenset[str], compiler: Compiler, site: Sit
 def coding(walk: Walker, compiler: Compiler, site: Site) -> Walker:
     """A Coding under ``[codes]``: listed systems by ``walk``, all others by the Coding's line."""
     rule = coding_rule(compiler.policy)
-    prefixes = compiler.policy.codes
-    if rule is None or prefixes is None:
+    entries = compiler.policy.codes
+    if rule is None or entries is None:
         return walk
+    is_listed = listing(entries)
     other = site._replace(decision=rule)
     if rule.method.name == "remove":
         hidden = compiler.walker(other)
@@ -214,19 +219,9 @@ def coding(walk: Walker, compiler: Compiler, site: Site) -> Walker:
     else:
         unlisted = _transformed(compiler, other, "Coding", None)
 
-    # Code systems are few and prefixes many: systems that were found listed are kept.
-    listed: set[str] = set()
-
     def show(obj: JsonObject, scope: Scope) -> JsonObject | None:
         system = obj.get("system")
-        if type(system) is str:
-            if system in listed:
-                return walk(obj, scope)
-            if system.startswith(prefixes):
-                if len(listed) < _LISTED:
-                    listed.add(system)
-                return walk(obj, scope)
-        if obj.keys() <= BARE:
+        if (type(system) is str and is_listed(system)) or obj.keys() <= BARE:
             return walk(obj, scope)
         return unlisted(obj, scope)  # type: ignore[return-value]
 
@@ -238,11 +233,11 @@ def quantity_codes(policy: Policy) -> list[Hook]:
     line = policy.datatypes.get("Quantity.code")
     if line is not None and line.method.name == "keep":
         return []
-    prefixes = policy.codes
+    is_listed = None if policy.codes is None else listing(policy.codes)
 
     def hook(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
         system = obj.get("system")
-        listed = type(system) is str and (prefixes is None or system.startswith(prefixes))
+        listed = type(system) is str and (is_listed is None or is_listed(system))
         if not listed:
             for name in ("code", "_code", "system"):
                 out.pop(name, None)

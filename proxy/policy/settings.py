@@ -126,7 +126,7 @@ def read_ids(entry: Entry, draft: Draft, findings: Findings) -> None:
 
 
 def read_codes(entry: Entry, draft: Draft, findings: Findings) -> None:
-    """``systems`` of ``[codes]``: prefixes of code systems."""
+    """``systems`` of ``[codes]``: code systems, or the beginnings of many (policy.systems)."""
     name = entry.key[1]
     if name != "systems":
         findings.wrong(entry.source, f"[codes] has no key {name}", "write systems")

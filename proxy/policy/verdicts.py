@@ -19,6 +19,7 @@ from proxy.policy.controls import BROAD, BY_VALUE, CONTROLS, IGNORED, NEVER, REP
 from proxy.policy.derive import MODIFIERS, Verdict, derive
 from proxy.policy.links import Links
 from proxy.policy.reads import Read, Shown
+from proxy.policy.systems import is_listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,7 @@ def choose_tokens(verdict: Verdict, modifier: str, alternatives: tuple[str, ...]
         token = parse_token(alternative)
         if token.system is None:
             bare = True
-        elif not token.system.startswith(verdict.codes):
+        elif not is_listed(token.system, verdict.codes):
             continue
         kept.append(alternative)
     if bare and modifier == "not":

@@ -13,6 +13,7 @@ import pytest
 from proxy.demo.generator import cases
 from proxy.fhir.codec import decode, encode
 from tests.footprints import FILES
+from tests.oracle_facts import is_under
 from tests.tripwire import find_leaks, identifying_values, items, strings
 from tests.views import (
     EPI,
@@ -127,7 +128,7 @@ def by_path(policy: str, resource: Any) -> dict[str, list[Any]]:
                 walk(item, path)
         elif isinstance(value, dict):
             system = value.get("system")
-            listed = isinstance(system, str) and system.startswith(codes)
+            listed = isinstance(system, str) and any(is_under(system, c) for c in codes)
             for key, item in value.items():
                 if key in ("contained", "meta", "extension", "text") or key[0] == "_":
                     continue

@@ -20,6 +20,7 @@ from proxy.policy.compile import View, compile_view
 from proxy.policy.load import load_policy
 from proxy.policy.scope import Scope
 from tests.conftest import REPOSITORY
+from tests.oracle_facts import is_under
 
 UPSTREAM = "http://127.0.0.1:8080/fhir"
 # Shares of the language's goal, in percent: primitive values of the source that come out kept or
@@ -106,7 +107,7 @@ def listed(value: Json, prefixes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     ("status", code)."""
     if isinstance(value, dict):
         system, code = value.get("system"), value.get("code")
-        known = isinstance(system, str) and system.startswith(prefixes)
+        known = isinstance(system, str) and any(is_under(system, p) for p in prefixes)
         if known and isinstance(code, str) and isinstance(system, str):
             yield system, code
         if "value" in value and isinstance(value.get("unit"), str):

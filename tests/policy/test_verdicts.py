@@ -349,6 +349,17 @@ def test_tokens_are_chosen_by_their_system() -> None:
         choose_tokens(found, "", ("|",))
 
 
+@pytest.mark.parametrize("system", [
+    "http://loinc.org.stmary.example/mrn", "http://loinc.orgx", "http://loinc.org:8080/mrn",
+    "http://loinc.org@stmary.example", "HTTP://loinc.org",
+])  # fmt: skip
+def test_systems_that_look_like_a_listed_one_are_not_asked(system: str) -> None:
+    """What such a system codes does not show, so a search by it finds nothing."""
+    view = make_view({"Observation": "keep"}, codes=("http://loinc.org",))
+    token = f"{system}|MRN-5"
+    assert choose_tokens(ask(view, "Observation", "code"), "", (token,)).alternatives == ()
+
+
 def test_what_a_modifier_extension_can_withhold_is_judged() -> None:
     """A component with an unlisted modifierExtension is hidden with all that it holds."""
     view = make_view({"Observation": "keep"})
