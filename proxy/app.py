@@ -7,7 +7,7 @@ of it at once. Nothing turns a protection off.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ from proxy.fhir.reference import Bases
 from proxy.lenses.keys import KeyFileError, KeyRing
 from proxy.policy.compile import View, compile_view
 from proxy.policy.load import PolicyErrors, load_directory
-from proxy.policy.mistakes import offer
+from proxy.policy.mistakes import nearest, offer
 from proxy.policy.model import Policy
-from proxy.policy.rows import claims_needed
+from proxy.policy.rows import claims_needed, claims_of_elements
 from proxy.shell.application import make_application
 from proxy.shell.audit import Audit
 from proxy.shell.credential import (
@@ -143,16 +143,23 @@ def _views(settings: Settings, mistakes: list[str]) -> Iterator[tuple[str, View]
 
 
 def unread_claims(settings: Settings, role: str, policy: Policy) -> list[str]:
-    """What a role's rows need of a token and the configuration does not read from it: the role
-    would never see a row."""
+    """What a role's rows and predicates need of a token and the configuration does not read from
+    it: the role would never see such a row, nor what such a predicate shows."""
     if not settings.auth.issuer:
         return []
-    missing = sorted(claims_needed(policy.rows).difference(settings.auth.claims))
-    place = f"{settings.file}: [roles] {role}"
+    needs = (("rows", claims_needed(policy.rows)),
+             ("predicates", claims_of_elements(policy.elements)))  # fmt: skip
     return [
-        f"{place} has rows by the claim {name}, which is not read; add it to claims of [auth]"
-        for name in missing
+        f"{settings.file}: [roles] {role} has {what} by the claim {name}, which is not read; "
+        + _add_claim(name, settings.auth.claims)
+        for what, named in needs
+        for name in sorted(named.difference(settings.auth.claims))
     ]
+
+
+def _add_claim(name: str, read: Iterable[str]) -> str:
+    close = nearest(name, read)
+    return (f"write {close} there, or " if close else "") + "add it to claims of [auth]"
 
 
 def _unserved(place: str, name: str, policy: Policy | None, served: list[str]) -> str:

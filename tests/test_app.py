@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -141,3 +142,21 @@ def test_rows_by_a_claim_that_is_not_read_stop_the_start(tmp_path: Path) -> None
     (line,) = raised.value.mistakes
     assert "[roles] epi has rows by the claim jurisdictions" in line
     assert line.endswith("add it to claims of [auth]")
+
+
+def test_predicates_by_a_claim_that_is_not_read_stop_the_start(tmp_path: Path) -> None:
+    """A predicate on a claim that is misspelt, or that no token is asked for, never selects: the
+    start says so, with the nearest claim that is read."""
+    folder = tmp_path / "policies"
+    shutil.copytree(REPOSITORY / "policies", folder)
+    (folder / "child.toml").write_text(
+        'extends = "researcher-deidentified"\n[elements]\n'
+        '"Patient.name.where(%caller.juristictions.exists())" = "keep"\n'
+    )
+    good = settings(tmp_path)
+    auth = replace(good.auth, issuer="https://id.example.org", claims=("jurisdictions",))
+    with pytest.raises(ConfigErrors) as raised:
+        build(replace(good, policies=PolicySettings(folder), roles={"r": "child"}, auth=auth))
+    (line,) = raised.value.mistakes
+    assert "[roles] r has predicates by the claim juristictions, which is not read" in line
+    assert line.endswith("write jurisdictions there, or add it to claims of [auth]")

@@ -11,6 +11,7 @@ from proxy.fhir.r4 import TYPES, Element
 from proxy.fhir.structure import PRIMITIVES, RESOURCES, properties
 from proxy.policy.mistakes import nearest, offer
 from proxy.policy.model import Step
+from proxy.policy.rows import reads_no_one_claim
 
 
 class PathError(ValueError):
@@ -90,6 +91,11 @@ def read_path(text: str) -> Path:
                     f"the predicate where({step.predicate}) is not allowed: {error}",
                     predicate_mend(str(error)),
                 ) from None
+            if reads_no_one_claim(step.predicate):
+                raise PathError(
+                    f"the predicate where({step.predicate}) reads no one claim of %caller",
+                    "write %caller and a claim's name",
+                )
     return path
 
 

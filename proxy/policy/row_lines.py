@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from proxy.errors import NotSupported, ProxyError
 from proxy.fhir import registry
-from proxy.fhir.fhirpath import FhirPathError, parse, predicate
+from proxy.fhir.fhirpath import FhirPathError, predicate
 from proxy.fhir.match import matcher
 from proxy.fhir.r4 import SearchParameter
 from proxy.fhir.search import Parameter, parse_query
@@ -18,7 +18,7 @@ from proxy.policy.locate import Document, Entry
 from proxy.policy.mistakes import Findings, offer
 from proxy.policy.model import RowRule, Source
 from proxy.policy.paths import predicate_mend
-from proxy.policy.rows import CLAIM, CLAIM_TYPES, is_readable
+from proxy.policy.rows import CLAIM, CLAIM_TYPES, is_readable, reads_no_one_claim
 from proxy.policy.toml import kind
 
 KEYS = ("search", "where")
@@ -171,16 +171,13 @@ def _bare(error: ProxyError) -> str:
 def _judge_where(type_: str, text: str, source: Source, findings: Findings) -> None:
     try:
         predicate(text, type_)
-        root = parse(text).root
     except FhirPathError as error:
         findings.wrong(source, f"where is not allowed: {error}", predicate_mend(str(error)))
         return
-    named = {id(node.children[0]) for node in root.walk() if node.kind == "member"}
-    for node in root.walk():
-        if node.kind == "variable" and id(node) not in named:
-            findings.wrong(
-                source, "where reads no one claim of %caller", "write %caller and a claim's name"
-            )
+    if reads_no_one_claim(text):
+        findings.wrong(
+            source, "where reads no one claim of %caller", "write %caller and a claim's name"
+        )
 
 
 _JUDGES = {"search": _judge_search, "where": _judge_where}

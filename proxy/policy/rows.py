@@ -9,17 +9,17 @@ understood, is no "unlimited" but no rows at all.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from proxy.fhir import registry
-from proxy.fhir.codec import JsonObject
+from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.fhirpath import parse, predicate
 from proxy.fhir.match import matcher
 from proxy.fhir.match_elements import fold
 from proxy.fhir.search import Parameter, escape, parse_query
 from proxy.fhir.search_values import parse_date
-from proxy.policy.model import RowRule
+from proxy.policy.model import PathRule, RowRule
 
 Pairs = tuple[tuple[str, str], ...]
 Claims = Mapping[str, object]
@@ -52,9 +52,7 @@ def claims_named(rule: RowRule) -> frozenset[str]:
     """The claims without which the rule shows nothing."""
     values = (value for p in read_search(rule) for value in p.alternatives)
     found = {match[1] for value in values if (match := CLAIM.fullmatch(value))}
-    if rule.where:
-        found |= set(_callers(rule.where))
-    return frozenset(found)
+    return frozenset(found) | claims_read(rule.where)
 
 
 def claims_needed(rules: Mapping[str, tuple[RowRule, ...]]) -> frozenset[str]:
@@ -63,10 +61,37 @@ def claims_needed(rules: Mapping[str, tuple[RowRule, ...]]) -> frozenset[str]:
     return frozenset().union(*found)
 
 
-def _callers(where: str) -> Iterator[str]:
-    for node in parse(where).root.walk():
-        if node.kind == "member" and node.children[0].kind == "variable":
-            yield node.name
+def claims_of_elements(rules: Iterable[PathRule]) -> frozenset[str]:
+    """All claims that the predicates of a policy's elements name."""
+    found = (claims_read(step.predicate) for rule in rules for step in rule.steps)
+    return frozenset().union(*found)
+
+
+def claims_read(text: str) -> frozenset[str]:
+    """The claims of ``%caller`` that FHIRPath names; none in an empty text."""
+    return frozenset(
+        node.name
+        for node in (parse(text).root.walk() if text else ())
+        if node.kind == "member" and node.children[0].kind == "variable"
+    )
+
+
+def reads_no_one_claim(text: str) -> bool:
+    """Whether FHIRPath reads ``%caller`` otherwise than by the name of a claim."""
+    nodes = list(parse(text).root.walk())
+    named = {id(node.children[0]) for node in nodes if node.kind == "member"}
+    return any(node.kind == "variable" and id(node) not in named for node in nodes)
+
+
+def element_predicate(text: str) -> Callable[[Json, Claims], bool]:
+    """The test of a predicate of ``[elements]``. Where a claim that it names is not there it
+    selects nothing, so that a missing claim, or one misspelt, never shows more."""
+    test, named = predicate(text), claims_read(text)
+    if not named:
+        return test
+    return lambda value, claims: (
+        all(understand(claims.get(name)) for name in named) and test(value, claims)
+    )
 
 
 def understand(claim: object) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from proxy.fhir.codec import Json, JsonObject
-from proxy.fhir.fhirpath import predicate
 from proxy.fhir.r4 import TYPES
 from proxy.fhir.structure import RESOURCES, Property, is_quantity, properties
 from proxy.policy import ages, arrays, complexes, primitives
@@ -33,6 +32,7 @@ from proxy.policy.model import Policy
 from proxy.policy.required import DEPENDENT
 from proxy.policy.resources import Resources
 from proxy.policy.restore import Restore, restorers
+from proxy.policy.rows import element_predicate
 from proxy.policy.scope import Scope
 
 Step = Callable[[JsonObject, str, Json, Scope, JsonObject], None]
@@ -115,7 +115,7 @@ class Compiler:
     def test(self, text: str) -> Predicate:
         """The compiled predicate."""
         if text not in self._predicates:
-            self._predicates[text] = predicate(text)
+            self._predicates[text] = element_predicate(text)
         return self._predicates[text]
 
     def _make_walker(self, site: Site) -> Walker:

@@ -10,7 +10,7 @@ import pytest
 from proxy.policy.compile import Scope, compile_view
 from proxy.policy.load import load_policy, read_policies
 from proxy.policy.model import RowRule, Source
-from proxy.policy.rows import Rows, claims_named, understand
+from proxy.policy.rows import Rows, claims_named, element_predicate, understand
 
 WHERE = Source("p.toml", 1, "rows")
 
@@ -288,3 +288,22 @@ def test_rows_hold_for_every_resource_inside_another(index: int, tmp_path: Path)
     crowded = nest(mine, other, third)[index]
     kept = "shown" in show(crowded, genders=["female", "male"])
     assert kept is ("entry" not in str(crowded))  # of Bundles with three none exists
+
+
+@pytest.mark.parametrize("text", [
+    "%caller.jurisdictions.empty()", "%caller.jurisdictions.exists()",
+    "%caller.jurisdictions.exists().not() or true",
+    "'MI' in %caller.jurisdictions or %caller.juristictions.empty()",
+])  # fmt: skip
+@pytest.mark.parametrize("claims", NO_LIMITS)
+def test_predicates_by_a_claim_that_is_missing(text: str, claims: dict[str, object]) -> None:
+    """As for rows: without the claim a predicate of an element selects nothing, whatever it makes
+    of its absence."""
+    assert element_predicate(text)({"family": "x"}, claims) is False
+
+
+def test_predicates_by_a_claim_that_is_there() -> None:
+    """With the claim, or without one in it, a predicate means what it says."""
+    assert element_predicate("family in %caller.names")({"family": "x"}, {"names": ["x"]})
+    assert not element_predicate("family in %caller.names")({"family": "x"}, {"names": ["y"]})
+    assert element_predicate("family = 'x'")({"family": "x"}, {})
