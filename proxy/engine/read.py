@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from datetime import UTC
+from email.utils import format_datetime, parsedate_to_datetime
 
 from proxy.engine.answers import Resource, read_resource
 from proxy.engine.context import Context, ask_all
@@ -140,10 +142,19 @@ def tagged(context: Context, body: bytes, headers: Pairs = ()) -> Reply:
 def _stored_headers(context: Context, resource: Resource, answer: Answer) -> Pairs:
     """What an identity view tells of the version (R4, http.html#versioning)."""
     headers: Pairs = ()
-    modified = answer.headers.get("last-modified")
+    modified = _http_date(answer.headers.get("last-modified", ""))
     if modified:
         headers += (("Last-Modified", modified),)
     if resource.version:
         place = f"{context.base}/{resource.resourceType}/{resource.id}/_history/{resource.version}"
         headers += (("Content-Location", place),)
     return headers
+
+
+def _http_date(text: str) -> str:
+    """An HTTP date written anew (RFC 9110, 5.6.7); empty for a text that is none."""
+    try:
+        read = parsedate_to_datetime(text)
+        return format_datetime(read.replace(tzinfo=read.tzinfo or UTC).astimezone(UTC), usegmt=True)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return ""

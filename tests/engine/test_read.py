@@ -58,13 +58,29 @@ def test_identity_read_passes_bytes() -> None:
         b'{ "resourceType":"Patient",\n"id":"p1","meta":{"versionId":"3"}, "x":[1.10,0.00,1E2,-0.0,'
         b'123456789012345678901234567890],"_birthDate":null,"y":"\\u00e9\\/","y":"" }'
     )
-    reply = converse(make_call(INV, "/Patient/p1"), (ASK, ok(body, last_modified="Sun, 01 Mar")))
+    answer = ok(body, last_modified="Sun, 01 Mar 2026 05:06:07 GMT")
+    reply = converse(make_call(INV, "/Patient/p1"), (ASK, answer))
     assert reply.body == body
     assert dict(reply.headers) | {"ETag": ""} == {
         "ETag": "",
-        "Last-Modified": "Sun, 01 Mar",
+        "Last-Modified": "Sun, 01 Mar 2026 05:06:07 GMT",
         "Content-Location": f"{PUBLIC}/Patient/p1/_history/3",
     }
+
+
+@pytest.mark.parametrize(("given", "told"), [
+    ("Sun, 01 Mar 2026 05:06:07 GMT", "Sun, 01 Mar 2026 05:06:07 GMT"),
+    ("Sunday, 01-Mar-26 05:06:07 GMT", "Sun, 01 Mar 2026 05:06:07 GMT"),
+    ("Sun, 01 Mar 2026 07:06:07 +0200 (x)", "Sun, 01 Mar 2026 05:06:07 GMT"),
+    *((text, None) for text in ("a\x0bX", "ZMARKZ", "", "3", "Sun, 99 Mar 2026 05:06:07 GMT",
+                                "Sun, 01 Mar 99999999 05:06:07 GMT", "\u0661", "01 Mar",
+                                "Fri, 31 Dec 9999 23:59:59 -2359")),
+])  # fmt: skip
+def test_identity_read_writes_the_time_anew(given: str, told: str | None) -> None:
+    """A header of the upstream is no text of ours: its time is read and written, or left out."""
+    reply = converse(make_call(INV, "/Patient/p1"), (ASK, ok(patient("p1"), last_modified=given)))
+    assert reply.status == 200
+    assert dict(reply.headers).get("Last-Modified") == told
 
 
 def test_identity_read_rebases_references() -> None:
