@@ -160,7 +160,7 @@ def read_resource(
 def read_bundle(body: bytes, type_: str) -> Bundle:
     """A Bundle of the type (``searchset``, ``history``). Raises :class:`UpstreamBroken`."""
     bundle = _decode_bundle(body)
-    if bundle.resourceType != "Bundle" or bundle.type != type_:
+    if bundle.resourceType != "Bundle" or bundle.type != type_ or (bundle.total or 0) < 0:
         raise UpstreamBroken()
     return bundle
 
@@ -180,10 +180,43 @@ def read_row(entry: Entry) -> Row | None:
     return Row(body, found.resourceType, found.id, mode)
 
 
+def found(bundle: Bundle) -> list[Row]:
+    """What a searchset gives: its matches and what it includes, in its order. An entry without
+    resource, or of a mode that R4 does not have, is a malformed match, so that it is not lost in
+    silence; an outcome of the upstream's own is left out."""
+    rows = []
+    for entry in bundle.entry:
+        row = read_row(entry)
+        if row is None:
+            rows.append(_malformed(b""))
+        elif row.mode in ("match", "include"):
+            rows.append(row)
+        elif row.mode != "outcome" or not _is_outcome(row):
+            rows.append(_malformed(row.body))
+    return rows
+
+
 def matches(bundle: Bundle) -> list[Row]:
-    """The matches of a searchset; what else the upstream adds was not asked for."""
-    rows = [read_row(entry) for entry in bundle.entry]
-    return [row for row in rows if row is not None and row.mode == "match"]
+    """The matches of a searchset, each resource once; what else the upstream adds was not asked
+    for."""
+    rows: list[Row] = []
+    met: set[str] = set()
+    for row in found(bundle):
+        if row.mode == "match" and not (row.type and row.key in met):
+            rows.append(row)
+            met.add(row.key)
+    return rows
+
+
+def _malformed(body: bytes) -> Row:
+    return Row(body, "", "", "match")
+
+
+def _is_outcome(row: Row) -> bool:
+    try:
+        return _decode(_resources, row.body).resourceType == "OperationOutcome"
+    except UpstreamBroken:
+        return False
 
 
 COUNTED = ("_total", "accurate")

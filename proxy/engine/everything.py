@@ -12,7 +12,7 @@ import re
 from collections.abc import Generator
 
 from proxy.engine.access import may
-from proxy.engine.answers import PAGE, READ, Row, check, matches, read_bundle
+from proxy.engine.answers import PAGE, READ, Row, check, found, read_bundle
 from proxy.engine.assemble import assemble, incomplete_entry, match_entry
 from proxy.engine.context import Context, ask_one
 from proxy.engine.history import next_link
@@ -54,7 +54,7 @@ def everything(
     bundle = read_bundle(check(answer, table), "searchset")
     links: Pairs = (("self", f"{context.base}/{path}" + (f"?{asked}" if asked else "")),)
     links += next_link(context, bundle, page, path)
-    rows = [row for row in matches(bundle) if not row.type or _readable(context, row.type)]
+    rows = [row for row in found(bundle) if not row.type or _readable(context, row.type)]
     context.notes.add(entries=len(rows))
     body = assemble("searchset", links, [_entry(context, row) for row in rows])
     return Reply(200, prettify(body) if pretty else body)

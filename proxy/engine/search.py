@@ -10,7 +10,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 from proxy.engine.access import may
-from proxy.engine.answers import COUNTED, Row, matches, next_url, read_row
+from proxy.engine.answers import COUNTED, Row, found, matches, next_url
 from proxy.engine.assemble import assemble, incomplete_entry, match_entry
 from proxy.engine.context import Context
 from proxy.engine.includes import gather
@@ -118,8 +118,8 @@ def _pass(context: Context, place: Place) -> Filling:
     bundle = yield from fetch(context, plan, cursor.url, form)
     total = bundle.total if cursor.total is None else cursor.total
     entries = []
-    for row in filter(None, map(read_row, bundle.entry)):
-        if row.mode == "match" and not row.type:
+    for row in found(bundle):
+        if not row.type:
             entries.append(incomplete_entry())
         elif row.mode == "match" and row.type != plan.type:
             raise UpstreamBroken()
@@ -133,11 +133,7 @@ def _pass(context: Context, place: Place) -> Filling:
 
 def _comes_along(context: Context, row: Row) -> bool:
     """Whether an included row may be shown; outcomes of the upstream never are."""
-    return (
-        row.mode == "include"
-        and bool(row.type)
-        and may(context.caller, context.view, "include", row.type)
-    )
+    return row.mode == "include" and may(context.caller, context.view, "include", row.type)
 
 
 def _show(context: Context, place: Place) -> Filling:
