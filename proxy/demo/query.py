@@ -89,7 +89,8 @@ def _narrow(
     store: Store, type: str, found: list[Version], name: str, value: str, base: str
 ) -> Iterable[Version]:
     try:
-        asked = search.parameter(name, value)
+        # A list may be as long as a form: a proxy asks for every spelling of a name.
+        asked = search.parameter(name, value, len(value))
         if asked.code == "_has":
             return _having(store, type, found, asked, base)
         known = registry.get(type).get(asked.code)
@@ -105,7 +106,7 @@ def _narrow(
         modifier = asked.modifier
         if known.type != "reference" and modifier not in _MODIFIERS:
             modifier = ""  # as HAPI: searched as if it were not there
-        values: Sequence[str] = asked.alternatives
+        values: Sequence[str] = search.split(value, ",", len(value))
         if modifier in _IN:
             modifier, values = _IN[modifier], _codes(store, values)
         return _those(found, type, known, modifier, values, base)

@@ -6,13 +6,13 @@ but only over types that the caller may search: a condition on a type tells of i
 
 from __future__ import annotations
 
+from proxy.engine import spellings
 from proxy.engine.access import may
 from proxy.engine.context import Context
 from proxy.engine.dates import send_coarse
 from proxy.engine.question import Question, Sent
 from proxy.errors import Forbidden, NotSupported
-from proxy.fhir import match, registry
-from proxy.fhir.r4 import SearchParameter
+from proxy.fhir import registry
 from proxy.fhir.reference import Bases
 from proxy.fhir.search import Parameter, parameter, split
 from proxy.policy.verdicts import Verdict, VerdictTable
@@ -54,7 +54,8 @@ def _send_plain(question: Question) -> Sent:
         return Sent(send_coarse(p))
     if defined.type == "reference":
         servers = Bases(question.context.base), question.context.gateway.bases
-        return Sent(question.ask(tuple(question.relative(v, *servers) for v in p.alternatives)))
+        spelled = spellings.ask_written(question, *servers)
+        return Sent(empty=True) if spelled is None else Sent(spelled)
     return Sent(question.as_written())
 
 
@@ -99,7 +100,7 @@ def _reach(context: Context, type_: str, p: Parameter) -> None:
     elif p.chain:
         rest_of_it = p.rest()
         defined = registry.get(type_)[p.code]
-        for target in [p.modifier] if p.modifier else _targets(defined, type_):
+        for target in [p.modifier] if p.modifier else spellings.find_targets(defined, type_):
             if rest_of_it.code == "_has" or rest_of_it.code in registry.get(target):
                 _require(context, target)
                 _reach(context, target, rest_of_it)
@@ -110,19 +111,11 @@ def _typed(type_: str, p: Parameter) -> str:
     nothing by ``patient._id``, and what is meant by ``patient:Patient._id``."""
     if p.code == "_has" or not p.chain:
         return p.name
-    targets = (p.modifier,) if p.modifier else _targets(registry.get(type_)[p.code], type_)
+    defined = registry.get(type_)[p.code]
+    targets = (p.modifier,) if p.modifier else spellings.find_targets(defined, type_)
     if len(targets) != 1:
         return p.name
     return f"{p.code}:{targets[0]}.{_typed(targets[0], p.rest())}"
-
-
-def _targets(parameter: SearchParameter, type_: str) -> tuple[str, ...]:
-    """What a reference can lead to: where its expression says so (``resolve() is Patient``), only
-    that."""
-    paths = match.paths(parameter, type_) or ()
-    said = {target for path in paths for target in path.targets}
-    everywhere = bool(paths) and all(path.targets for path in paths)
-    return tuple(sorted(said)) if everywhere else registry.targets(parameter)
 
 
 def _require(context: Context, type_: str) -> None:

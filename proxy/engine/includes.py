@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from proxy.engine.access import may
 from proxy.engine.context import Context
 from proxy.engine.messages import Answer, Ask
+from proxy.engine.spellings import spell
 from proxy.engine.targets import (
     CHUNK,
     Known,
@@ -26,7 +27,7 @@ from proxy.engine.targets import (
 from proxy.errors import Forbidden, NotSupported, TooCostly, UpstreamBroken
 from proxy.fhir import registry
 from proxy.fhir.r4 import SearchParameter
-from proxy.fhir.search import Parameter, escape
+from proxy.fhir.search import Parameter
 from proxy.policy.compile import View
 from proxy.policy.model import Caller
 from proxy.policy.verdicts import Verdict
@@ -127,7 +128,8 @@ def _refer(context: Context, include: Include, sources: list[Seen], work: Work) 
     asks = []
     order = context.gateway.as_stored
     for at in range(0, len(ends), CHUNK):
-        value = ",".join(escape(source.row.key) for source in ends[at : at + CHUNK])
+        names = [source.row.key for source in ends[at : at + CHUNK]]
+        value = ",".join(spell(context.gateway.bases, names))
         form = ((include.parameter.code, value), *limits, *order, ("_count", str(_ROWS)))
         asks.append(Ask(path=f"{include.source}/_search", form=form))
     named = {source.name for source in ends}

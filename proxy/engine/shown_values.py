@@ -41,7 +41,8 @@ def decode_id(question: Question, value: str) -> list[Named]:
 
 def decode_reference(question: Question, value: str) -> list[Named]:
     """What a value of a reference parameter stands for: with its type the one thing, without it
-    one for each type that the parameter may point to and the view shows."""
+    one for each type that the parameter may point to and the view shows. ``asked`` are their names,
+    ``Type/id``, still to be spelled (:mod:`proxy.engine.spellings`)."""
     context = question.context
     type_, id_ = _read(question, value)
     targets = question.verdict.targets
@@ -51,9 +52,7 @@ def decode_reference(question: Question, value: str) -> list[Named]:
     found = []
     for target in targets:
         for real in context.real_ids(target, id_):
-            # With a modifier the type stands in the name already (R4, search.html#reference).
-            asked = real if question.written.modifier else f"{target}/{real}"
-            found.append(Named((asked,), f"{target}/{scope.show_id(target, real)}"))
+            found.append(Named((f"{target}/{real}",), f"{target}/{scope.show_id(target, real)}"))
     return found
 
 

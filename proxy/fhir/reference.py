@@ -125,14 +125,18 @@ def normalise_base(base: str) -> str:
 
 
 class Bases:
-    """Service bases that mean one server: its own URL (``main``) and its aliases, in ``all``."""
+    """Service bases that mean one server: its own URL (``main``) and its aliases, in ``all``.
+    ``written``: those that references to it may be stored with; none if there is no alias, since
+    a server writes its own things relative."""
 
-    __slots__ = ("all", "main")
+    __slots__ = ("all", "main", "written")
 
     def __init__(self, main: str, aliases: Iterable[str] = ()) -> None:
         """Raises ValueError for what is not a base (:func:`normalise_base`)."""
         self.main = normalise_base(main)
-        self.all = frozenset((self.main, *map(normalise_base, aliases)))
+        others = tuple(map(normalise_base, aliases))
+        self.all = frozenset((self.main, *others))
+        self.written = tuple(dict.fromkeys((self.main, *others))) if others else ()
 
     def __contains__(self, base: object) -> bool:
         """Whether a normalised base (as in :attr:`Reference.base`) is one of these."""

@@ -58,8 +58,8 @@ class Parameter:
         return parameter(self.chain, self.value)
 
 
-def parameter(name: str, value: str) -> Parameter:
-    """A parameter from its full name and decoded value.
+def parameter(name: str, value: str, longest: int = MAX_VALUE) -> Parameter:
+    """A parameter from its full name and decoded value, of at most ``longest`` characters.
 
     Raises :class:`NotSupported` for a name that no parameter can have, :class:`BadValue` for an
     empty or over-long value or control characters.
@@ -72,7 +72,7 @@ def parameter(name: str, value: str) -> Parameter:
         modifier, chain = name[5:], ""
     if not value:
         raise BadValue("A search parameter has an empty value; leave it out instead.")
-    if len(value) > MAX_VALUE:
+    if len(value) > longest:
         raise BadValue("A search value is too long.")
     if _CONTROL.search(value):
         raise BadValue("A search value has a control character.")

@@ -27,6 +27,7 @@ from proxy.policy.load import load_directory, load_policy
 from proxy.policy.model import Caller
 
 UPSTREAM = "http://upstream:8080/fhir"
+ALIAS = "https://ehr.example/r4"
 PUBLIC = "https://public.example/fhir"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 POLICIES = Path(__file__).parents[2] / "policies"
@@ -54,7 +55,7 @@ def gateway() -> Gateway:
         for name, policy in load_directory(POLICIES).items()
         if policy.served
     }
-    bases = Bases(UPSTREAM, ["https://ehr.example/r4"])
+    bases = Bases(UPSTREAM, [ALIAS])
     return Gateway.make(public_url=PUBLIC, bases=bases, views=views, ring=ring())
 
 
@@ -72,6 +73,13 @@ def caller(role: str, **changes: Any) -> Caller:
         "issuer": "https://id.example", "subject": "u1", "role": role, "project": "study-7",
     }
     return Caller(**{**members, **changes})
+
+
+def spelled(*ids: str, type_: str = "Patient") -> str:
+    """The search value that asks for references to these things in every spelling."""
+    return ",".join(
+        f"{base}{type_}/{id_}" for base in ("", f"{UPSTREAM}/", f"{ALIAS}/") for id_ in ids
+    )
 
 
 def make_call(

@@ -32,6 +32,7 @@ from tests.engine.playbook import (
     patient,
     searchset,
     shown_id,
+    spelled,
 )
 
 RESTRICTED = (LDS, DEID)
@@ -146,7 +147,7 @@ def test_what_is_asked() -> None:
         LDS, "Observation/1", "Observation/2", "Observation/3", "+Patient/b")
     first = Ask(path="Patient/_search", form=(("_sort", "_pid"), ("_count", "101"),))
     sources = Ask(path="Observation/_search",
-                  form=(("patient", "Patient/a,Patient/b"), ("_sort", "_pid"), ("_count", "200")))
+                  form=(("patient", spelled("a", "b")), ("_sort", "_pid"), ("_count", "200")))
     call = make_call(LDS, "/Patient?_revinclude=Observation:patient")
     # An upstream that ignores the condition adds nothing.
     reply = converse(

@@ -24,6 +24,7 @@ from tests.engine.playbook import (
     patient,
     ring,
     searchset,
+    spelled,
 )
 
 LONG = "patient-ecr-eve-everywoman-" + "0" * 20
@@ -86,7 +87,7 @@ def test_references_are_judged_under_current_names(rotated: Gateway, old: bool) 
          "subject": {"reference": f"Patient/p{i}"}} for i in (1, 2)
     ]
     ask = Ask(path="Observation/_search",
-              form=(("patient", "Patient/p1"), ("_sort", "_pid"), ("_count", "101")))
+              form=(("patient", spelled("p1")), ("_sort", "_pid"), ("_count", "101")))
     reply = converse(
         make_call(LDS, f"/Observation?patient={shown}"), (ask, searchset(rows)), at=rotated
     )

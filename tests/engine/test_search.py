@@ -25,6 +25,7 @@ from tests.engine.playbook import (
     patient,
     searchset,
     shown_id,
+    spelled,
 )
 
 EMPTY = searchset([])
@@ -101,17 +102,17 @@ ASKED = [
         (role, "Observation", query.format(p=pid(role), l=pid(role, LONG)), [expected])
         for role in (LDS, DEID)
         for query, expected in [
-            ("patient={p}", ("patient", "Patient/p1")),
-            ("patient=Patient/{p}", ("patient", "Patient/p1")),
-            (f"patient={PUBLIC}/Patient/{{p}}", ("patient", "Patient/p1")),
-            ("subject={p}", ("subject", "Patient/p1")),
-            ("subject:Patient={p}", ("subject:Patient", "p1")),
-            ("patient={p},nonsense,Patient/p1", ("patient", "Patient/p1")),
+            ("patient={p}", ("patient", spelled("p1"))),
+            ("patient=Patient/{p}", ("patient", spelled("p1"))),
+            (f"patient={PUBLIC}/Patient/{{p}}", ("patient", spelled("p1"))),
+            ("subject={p}", ("subject", spelled("p1"))),
+            ("subject:Patient={p}", ("subject", spelled("p1"))),
+            ("patient={p},nonsense,Patient/p1", ("patient", spelled("p1"))),
         ]
     ],
     (LDS, "Patient", f"_id={pid(LDS)},{pid(LDS, 'p2')}", [("_id", "p1,p2")]),
     (LDS, "Patient", f"_id={pid(LDS, LONG)}", [("_id", LONG)]),
-    (LDS, "Observation", f"patient={pid(LDS, LONG)}", [("patient", f"Patient/{LONG}")]),
+    (LDS, "Observation", f"patient={pid(LDS, LONG)}", [("patient", spelled(LONG))]),
     (LDS, "ValueSet", "_id=a-b", [("_id", "a-b")]),
     # The identity view forwards what the registry knows.
     (INV, "Patient", "family=Everywoman", [("family", "Everywoman")]),
@@ -134,9 +135,9 @@ ASKED = [
     (INV, "Patient", "_sort=-gender&active=true&_sort=birthdate",
      [("active", "true"), ("_sort", "-gender,birthdate,_id")]),
     (INV, "Patient", "_sort=-_id&_sort=gender", [("_sort", "-_id,gender")]),
-    (INV, "Observation", f"patient={PUBLIC}/Patient/p1", [("patient", "Patient/p1")]),
-    (INV, "Observation", f"patient={UPSTREAM}/Patient/p1", [("patient", "Patient/p1")]),
-    (INV, "Observation", "patient=https://EHR.example/r4/Patient/p1", [("patient", "Patient/p1")]),
+    (INV, "Observation", f"patient={PUBLIC}/Patient/p1", [("patient", spelled("p1"))]),
+    (INV, "Observation", f"patient={UPSTREAM}/Patient/p1", [("patient", spelled("p1"))]),
+    (INV, "Observation", "patient=https://EHR.example/r4/Patient/p1", [("patient", spelled("p1"))]),
     (INV, "Observation", "code:in=http://vs.example/x", [("code:in", "http://vs.example/x")]),
     # Local parameters stay here; one without effect is dropped.
     *[
@@ -341,7 +342,7 @@ def test_translated_conditions_are_judged_here() -> None:
     ]
     reply = converse(
         make_call(LDS, f"/Observation?patient={pid(LDS)}"),
-        (ask_for(LDS, ("patient", "Patient/p1"), type_="Observation"), searchset(rows)),
+        (ask_for(LDS, ("patient", spelled("p1")), type_="Observation"), searchset(rows)),
     )
     shown = [entry["resource"]["id"] for entry in body_of(reply)["entry"]]
     assert shown == [pid(LDS, "o0", "Observation"), pid(LDS, "o2", "Observation")]

@@ -22,6 +22,7 @@ from proxy.engine.paging import Cursor, Page, bind, seal
 from proxy.fhir.codec import encode
 from proxy.fhir.reference import Bases
 from tests.engine.playbook import (
+    ALIAS,
     DEID,
     INV,
     LDS,
@@ -127,7 +128,8 @@ def _tagged(value: Any, upstream: Upstream) -> Any:
         found["id"] = upstream.real(found["id"])
         found.pop("meta", None)
     held = found.get("reference")
-    if isinstance(held, str) and not held.startswith(("http", "#")):
+    own = isinstance(held, str) and held.startswith((f"{ALIAS}/", f"{upstream.base}/"))
+    if isinstance(held, str) and (own or not held.startswith(("http", "#"))):
         found["reference"] = upstream.real(held)
     return found
 
