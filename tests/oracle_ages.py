@@ -7,9 +7,8 @@ from decimal import Decimal
 from tests import oracle_facts as facts
 from tests.oracle_facts import Json, Prop, as_list
 from tests.oracle_names import Names
-from tests.oracle_rules import KEEP, Lineage, State, extend
 from tests.oracle_scope import Place
-from tests.oracle_values import UCUM, age_of_text, has_unit, to_number, unit_years, years_since
+from tests.oracle_values import UCUM, age_of_text, is_time, to_number, unit_years, years_since
 
 BORN = frozenset({"Patient", "RelatedPerson", "Person", "Practitioner"})
 BIRTH_DATE = ("http://loinc.org", "21112-8")
@@ -23,7 +22,8 @@ class Ages(Names):
     ) -> Json:
         """What takes the place of an age or birth date of the oldest; None if it is none.
 
-        A dict is a banded complex value; ``remove`` and ``mask`` say what becomes of it.
+        A dict is a banded complex value; ``remove`` and ``mask`` say what becomes of it. What
+        cannot be told from an age past the oldest is masked.
         """
         oldest = self.policy.ages
         if oldest is None:
@@ -45,35 +45,53 @@ class Ages(Names):
         if prop.code == "string" and coded:
             years = age_of_text(value, self.tables)
             return "mask" if years is None else f"{limit}+" if years >= limit else None
-        if prop.code == "Range" and isinstance(value, dict):
-            return self.aged_range(value, coded, limit)
-        if prop.code == "Age" or (prop.code == "Quantity" and observed):
-            always = coded or prop.code == "Age"
-            if always or (not known and has_unit(value)):
-                years = self.years(value, always)
-                if years is not None and years >= limit:
-                    return {"value": limit, "comparator": ">="}
+        if not isinstance(value, dict):
+            return None
+        unknown = observed and not known
+        if prop.code == "Range":
+            ends = [value.get("low"), value.get("high")]
+            timed = any(is_time(e, self.tables) for e in ends)
+            return self.aged_range(ends, limit) if timed or coded or of_ages(prop) else None
+        if prop.code == "Age" or (
+            prop.code == "Quantity" and (coded or (unknown and is_time(value, self.tables)))
+        ):
+            return self.aged_quantity(value, limit)
+        if prop.code == "Ratio" and (
+            coded or (unknown and is_time(value.get("numerator"), self.tables))
+        ):
+            return "mask"
+        if prop.code == "SampledData" and (
+            coded or (unknown and is_time(value.get("origin"), self.tables))
+        ):
+            return "mask"
         return None
 
-    def years(self, quantity: Json, always: bool) -> Decimal | None:
+    def aged_quantity(self, quantity: dict[str, Json], limit: int) -> Json:
+        """The band of a Quantity that is an age; ``mask`` if its unit tells nothing."""
+        if unit_years(quantity, self.tables) is None:
+            return "mask"
+        years = self.years(quantity)
+        old = years is not None and years >= limit
+        return {"value": limit, "comparator": ">="} if old else None
+
+    def years(self, quantity: Json) -> Decimal | None:
         if not isinstance(quantity, dict):
             return None
         number = to_number(quantity.get("value"))
         factor = unit_years(quantity, self.tables)
-        if factor is None and always and not has_unit(quantity):
-            factor = Decimal(1)
-        return None if number is None or factor is None else number * factor
+        return None if number is None or factor is None else abs(number) * factor
 
-    def aged_range(self, value: dict[str, Json], coded: bool, limit: int) -> Json:
-        ends = [value.get("low"), value.get("high")]
-        timed = any(isinstance(e, dict) and unit_years(e, self.tables) is not None for e in ends)
-        if not timed and not coded:
-            return None
-        low, high = (self.years(e, True) for e in ends)
+    def aged_range(self, ends: list[Json], limit: int) -> Json:
+        for end in ends:
+            if end is not None and (
+                not isinstance(end, dict) or unit_years(end, self.tables) is None
+            ):
+                return "mask"
+        low, high = (self.years(e) for e in ends)
         if low is not None and low >= limit:
             return {"low": None}
         if high is not None and high >= limit:
-            return {"low": value.get("low") if low is not None else None}
+            return {"low": ends[0] if low is not None else None}
         return None
 
     def born(self, code: str, value: Json, oldest: int, place: Place) -> Json:
@@ -93,48 +111,45 @@ class Ages(Names):
     def band(
         self,
         code: str,
-        banded: dict[str, Json],
+        banded: Json,
         out: dict[str, Json],
-        value: dict[str, Json],
-        state: State,
-        lineage: Lineage | None,
-        place: Place,
     ) -> dict[str, Json]:
-        """The shown form of a banded Quantity, Age or Range."""
+        """The shown form of a banded or masked Quantity, Age, Range, Ratio or SampledData."""
+        if not (isinstance(banded, dict) or banded == "mask"):
+            return out
+        if code == "SampledData":
+            numbers = {n for n in ("data", "lowerLimit", "upperLimit") if n in out}
+            kept = {
+                k: v for k, v in out.items() if k not in numbers and k.lstrip("_") not in numbers
+            }
+            kept |= {"_" + n: facts.dar() for n in numbers}
+            return kept | ({"origin": facts.dar()} if "origin" in out else {})
+        if banded == "mask":
+            said = {"value", "unit", "code"} if code in facts.QUANTITIES else {"low", "high"}
+            return facts.dar() if code == "Ratio" or said & set(out) else out
+        assert isinstance(banded, dict)
         if code == "Range":
             kept = {k: v for k, v in out.items() if k != "high"}
             if banded["low"] is None:
-                prop = facts.props("Range")["low"]
-                at = extend(lineage, prop, value.get("low"))
-                kept["low"] = {
-                    k: v
-                    for k, v in self.banded_quantity(
-                        "Quantity", State("keep", KEEP), at, place
-                    ).items()
-                    if k != "comparator"
-                }
+                pattern = out["low"] if isinstance(out.get("low"), dict) else out.get("high")
+                low = self.banded_quantity(pattern if isinstance(pattern, dict) else {})
+                kept["low"] = {k: v for k, v in low.items() if k != "comparator"}
             return kept
-        extensions = {k: v for k, v in out.items() if k == "extension"}
-        return extensions | self.banded_quantity(code, state, lineage, place)
+        return self.banded_quantity(out)
 
-    def banded_quantity(
-        self, code: str, state: State, lineage: Lineage | None, place: Place
-    ) -> dict[str, Json]:
-        known = facts.props(code)
+    def banded_quantity(self, out: dict[str, Json]) -> dict[str, Json]:
+        """The border in years, with a unit and a code where those of the source show."""
         oldest = self.policy.ages
         assert oldest is not None
-        ucum = {"system": UCUM, "code": "a"}
+        unit = {"unit": "years"} if "unit" in out else {}
+        code = {"system": UCUM, "code": "a"} if "code" in out else {}
+        return {"value": oldest + 1, "comparator": ">="} | unit | code
 
-        def keeps(name: str) -> bool:
-            at = extend(lineage, known[name], None)
-            return self.decide(code, ucum, known[name], "x", state, at, place.context).keeps
 
-        out: dict[str, Json] = {"value": oldest + 1, "comparator": ">="}
-        if keeps("unit"):
-            out["unit"] = "years"
-        if keeps("code"):
-            out |= ucum
-        return out
+def of_ages(prop: Prop) -> bool:
+    """Whether a Range can only be of ages: ``age``, or one of few types of which Age is another."""
+    types = prop.element.types
+    return prop.name == "age" or ("Age" in types and len(types) < 10)
 
 
 def codes_of(owner: dict[str, Json]) -> list[tuple[Json, Json]]:

@@ -143,6 +143,8 @@ class Elements(Required):
             return (None, {"extension": extensions}) if extensions else None
         if not facts.has_json_type(prop.code, value):
             return masked
+        if decision.keeps and not facts.is_well_formed(kind, prop, value):
+            return masked
         aged = self.aged(kind, parent, prop, value, place)
         if aged == "remove":
             return None
@@ -225,7 +227,11 @@ class Elements(Required):
             judged = {**value, "value": result["value"]}
             banded = self.aged(kind, parent, prop, judged, place)
             years = {"system": UCUM, "code": "a"} if coded else {}
+            if banded == "mask":
+                return facts.dar()
             result = {**banded, **years} if isinstance(banded, dict) else result
+            if isinstance(banded, dict) and "unit" in opened:
+                result["unit"] = "years"
             if not self.listed(result.get("system")):
                 result = {k: v for k, v in result.items() if k not in ("system", "code")}
         return opened | result
@@ -269,11 +275,10 @@ class Elements(Required):
             modifiers = self.extensions(value.get("modifierExtension"), "top", place)
             if modifiers:
                 out["modifierExtension"] = modifiers
-        banded = self.aged(kind, parent, prop, value, place)
-        if isinstance(banded, dict):
-            out = self.band(code, banded, out, value, state, lineage, place)
         if code in facts.QUANTITIES and "code" in value and not {"code", "_code"} & set(out):
             out.pop("system", None)
+        banded = self.aged(kind, parent, prop, value, place)
+        out = self.band(code, banded, out)
         if "extension" in out and not with_value:
             return out
         self.complete(code, value, out, state, lineage, place)

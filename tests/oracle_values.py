@@ -7,6 +7,7 @@ Tables (ZIP prefixes, states, countries, age codes, titles) are data, handed in 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import date
@@ -18,6 +19,7 @@ from proxy.policy.model import Method
 from tests.oracle_facts import Json, masked_narrative, read_day
 
 UCUM = "http://unitsofmeasure.org"
+AGE_WORDS = ("age", "aged", "of", "old")
 
 
 class Pseudonymizer(Protocol):
@@ -167,23 +169,57 @@ def years_since(code: str, text: Json, today: date) -> int | None:
     return today.year - year - ((today.month, today.day) < (month, of_month))
 
 
+def spoken(unit: str) -> str:
+    """A unit as one says it: without case, marks, and words that only say that it is an age."""
+    text = unicodedata.normalize("NFKC", unit).lower().replace("(s)", "s").replace(".", "")
+    for mark in "{}()[]-":
+        text = text.replace(mark, " ")
+    return " ".join(w for w in text.split() if w not in AGE_WORDS)
+
+
+def units(quantity: Mapping[str, Json]) -> list[Json]:
+    """What the quantity says of its unit: code and unit, blanks aside."""
+    both = [quantity.get("code"), quantity.get("unit")]
+    return [x for x in both if x is not None and (not isinstance(x, str) or x.strip() != "")]
+
+
 def unit_years(quantity: Mapping[str, Json], tables: Tables) -> Decimal | None:
-    """How many years the quantity's unit is; None if it is no unit of time."""
-    for key in ("code", "unit"):
-        name = quantity.get(key)
-        if isinstance(name, str):
-            found = tables.years_per_unit.get(name)
-            return found if found is not None else tables.years_per_unit.get(name.lower())
-    return None
+    """How many years the quantity's unit is; None if that cannot be told.
+
+    Without any unit it is years. Of two known the longer counts; where only one is known, it
+    counts if it is a year at least.
+    """
+    said = units(quantity)
+    if not said:
+        return Decimal(1)
+    found = [tables.years_per_unit.get(spoken(x)) if isinstance(x, str) else None for x in said]
+    longest = max((f for f in found if f is not None), default=None)
+    if longest is None or (None in found and longest < 1):
+        return None
+    return longest
 
 
-def has_unit(quantity: Mapping[str, Json]) -> bool:
-    return isinstance(quantity.get("code"), str) or isinstance(quantity.get("unit"), str)
+def is_time(quantity: Json, tables: Tables) -> bool:
+    """Whether the quantity has a unit of time, or one with a word for age, months or longer."""
+    if not isinstance(quantity, dict):
+        return False
+    for said in units(quantity):
+        if not isinstance(said, str):
+            continue
+        if spoken(said) in tables.years_per_unit:
+            return True
+        for word in () if "/" in said else re.split(r"[\W\d_]+", said.lower()):
+            long = tables.years_per_unit.get(word, Decimal(0)) * 12 >= 1
+            if word in AGE_WORDS or (len(word) > 1 and long):
+                return True
+    return False
 
 
 def age_of_text(text: str, tables: Tables) -> Decimal | None:
-    """Years said by ``93``, ``93 years``, ``1100 mo``; None without a number."""
-    match = re.search(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text, re.ASCII)
+    """Years said by ``93``, ``93 years``, ``1100 mo``; None for any other text."""
+    match = re.match(r"\s*(\d+(?:\.\d+)?)", text, re.ASCII)
     if match is None:
         return None
-    return Decimal(match[1]) * tables.years_per_unit.get(match[2].lower(), Decimal(1))
+    rest = text[match.end() :]
+    factor = tables.years_per_unit.get(spoken(rest)) if rest.strip() else Decimal(1)
+    return None if factor is None else Decimal(match[1]) * factor

@@ -1,13 +1,16 @@
 """Ages: 90 and more are one category (45 CFR 164.514(b)(2)(i)(C)).
 
 ``AGE_CODES``: codes whose value is a person's age (LOINC 2.77, component "Age" and its kin;
-SNOMED CT 2024-09, descendants of 397669002 and 445518008 in use for ages). ``YEARS_PER_UNIT``:
-units of time by UCUM code or by the words that senders write, as years of 365.25 days.
+SNOMED CT 2024-09, descendants of 397669002 and 445518008 in use for ages), under the systems'
+URLs and their OIDs. ``YEARS_PER_UNIT``: units of time by UCUM code or by the words that senders
+write, in lower case, as years of 365.25 days. A unit that is not among them tells nothing: a number
+beside it can be any age.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import date
 from decimal import Decimal
 
@@ -18,10 +21,15 @@ from proxy.lenses.numbers import UCUM
 LOINC, SNOMED = "http://loinc.org", "http://snomed.info/sct"
 BIRTH_DATE = (LOINC, "21112-8")
 
+_SYSTEMS = {
+    LOINC: (LOINC, "urn:oid:2.16.840.1.113883.6.1"),
+    SNOMED: (SNOMED, "urn:oid:2.16.840.1.113883.6.96"),
+}
 AGE_CODES: frozenset[tuple[str, str]] = frozenset(
     {
         *(
-            (LOINC, code)
+            (system, code)
+            for system in _SYSTEMS[LOINC]
             for code in (
                 "21611-9",  # Age - Estimated
                 "21612-7",  # Age - Reported
@@ -38,7 +46,8 @@ AGE_CODES: frozenset[tuple[str, str]] = frozenset(
             )
         ),
         *(
-            (SNOMED, code)
+            (system, code)
+            for system in _SYSTEMS[SNOMED]
             for code in (
                 "105727008",  # Age AND/OR growth period
                 "397659008",  # Age
@@ -54,18 +63,33 @@ AGE_CODES: frozenset[tuple[str, str]] = frozenset(
 
 _DAY = Decimal(1) / Decimal("365.25")
 _UNITS: dict[Decimal, str] = {
-    Decimal(1): "a a_j a_t a_g y yr yrs year years yo y/o year(s) {years}",
-    Decimal(1) / 12: "mo mo_j mo_s mo_g mos mth mths month months month(s)",
-    7 * _DAY: "wk wks week weeks week(s)",
-    _DAY: "d day days day(s)",
-    _DAY / 24: "h hr hrs hour hours hour(s)",
-    _DAY / 1440: "min minute minutes minute(s)",
-    _DAY / 86400: "s sec second seconds second(s)",
+    Decimal(100): "century centuries",
+    Decimal(10): "decade decades",
+    Decimal(1): "a a_j a_t a_g ann ann_j y yr yrs year years yo y/o yoa",
+    Decimal(1) / 12: "mo mo_j mo_s mo_g mos mth mths month months",
+    7 * _DAY: "wk wks week weeks",
+    _DAY: "d day days",
+    _DAY / 24: "h hr hrs hour hours",
+    _DAY / 1440: "min minute minutes",
+    _DAY / 86400: "s sec second seconds",
+}
+_ABROAD: dict[Decimal, str] = {
+    Decimal(1): "an ans année années ano anos año años anno anni jaar jaren jahr jahre jahren år",
+    Decimal(1) / 12: "mes meses mois monat monate",
+    7 * _DAY: "semana semanas semaine semaines woche wochen",
+    _DAY: "dia dias día días jour jours tag tage",
 }
 YEARS_PER_UNIT: dict[str, Decimal] = {
-    word: years for years, words in _UNITS.items() for word in words.split()
+    word: years
+    for table in (_UNITS, _ABROAD)
+    for years, words in table.items()
+    for word in words.split()
 }
-_NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
+# Words beside a unit that say no more than that it is one of age.
+FILLERS = frozenset({"age", "aged", "of", "old"})
+_NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)(.*)", re.DOTALL | re.ASCII)
+_WORDS = re.compile(r"[^\W\d_]{2,}")
+_MONTH = Decimal(1) / 12
 
 
 def birthday(text: str) -> date | None:
@@ -85,27 +109,57 @@ def is_older(birth_date: Json, oldest: int, today: date) -> bool:
     return born is None or age_on(born, today) > oldest
 
 
+def _fold(unit: str) -> str:
+    """A unit without case, annotation marks, dots and fillers: ``{Years}``, ``YEARS OLD``."""
+    text = unicodedata.normalize("NFKC", unit).lower().replace("(s)", "s").replace(".", "")
+    text = re.sub(r"[{}()\[\]-]", " ", text)
+    return " ".join(word for word in text.split() if word not in FILLERS)
+
+
+def _said(quantity: dict[str, Json]) -> list[Json]:
+    """Code and unit of a Quantity, as far as it has them."""
+    found = (quantity.get("code"), quantity.get("unit"))
+    return [x for x in found if x is not None and not (isinstance(x, str) and not x.strip())]
+
+
 def unit_years(quantity: Json) -> Decimal | None:
-    """Years per unit of a Quantity by its code, else its unit; None if it is no unit of time."""
+    """Years per unit of a Quantity by its code and unit, the longer of two; None if neither is a
+    known unit of time. One without both counts as years."""
+    said = _said(quantity) if isinstance(quantity, dict) else [None]
+    if not said:
+        return Decimal(1)
+    known = [YEARS_PER_UNIT.get(_fold(x)) for x in said if isinstance(x, str)]
+    return max((years for years in known if years is not None), default=None)
+
+
+def is_told(quantity: Json) -> bool:
+    """Whether the unit of a Quantity that is an age is certain. Beside an unknown word a known
+    unit is only if it is a year or longer: read by it, no age is taken for a younger one."""
     if not isinstance(quantity, dict):
-        return None
-    code, unit = quantity.get("code"), quantity.get("unit")
-    if isinstance(code, str) and code:
-        return YEARS_PER_UNIT.get(code)
-    return YEARS_PER_UNIT.get(unit.strip().lower()) if isinstance(unit, str) else None
+        return quantity is None
+    said, longest = _said(quantity), unit_years(quantity)
+    if longest is None:
+        return False
+    return longest >= 1 or all(isinstance(x, str) and _fold(x) in YEARS_PER_UNIT for x in said)
 
 
-def years(quantity: Json, *, assume_years: bool) -> Decimal | None:
-    """The age that a Quantity states, in years; None if it states none.
+def is_time(quantity: Json) -> bool:
+    """Whether code or unit is a unit of time, or has a word for age or for months and more."""
+    if not isinstance(quantity, dict):
+        return False
+    texts = [x for x in _said(quantity) if isinstance(x, str)]
+    if any(_fold(text) in YEARS_PER_UNIT for text in texts):
+        return True
+    words = {w for t in texts if "/" not in t for w in _WORDS.findall(t.lower())}
+    return any(w in FILLERS or YEARS_PER_UNIT.get(w, 0) >= _MONTH for w in words)
 
-    ``assume_years``: a number without code and unit counts as years.
-    """
+
+def years(quantity: Json) -> Decimal | None:
+    """The age that a Quantity states, in years; None if it states none or its unit is unknown."""
     if not isinstance(quantity, dict):
         return None
     value, unit = number(quantity.get("value")), unit_years(quantity)
-    if unit is None and assume_years and not quantity.get("code") and not quantity.get("unit"):
-        unit = Decimal(1)
-    return None if value is None or unit is None else value * unit
+    return None if value is None or unit is None else abs(value) * unit
 
 
 def band_quantity(shown: dict[str, Json], oldest: int, *, comparator: bool = True) -> Json:
@@ -121,8 +175,10 @@ def band_quantity(shown: dict[str, Json], oldest: int, *, comparator: bool = Tru
 
 
 def read_age_text(text: str) -> Decimal | None:
-    """The first age in years in a text such as ``93 years``; None if it holds no number."""
-    match = _NUMBER.search(text)
+    """The age in years that a text such as ``93 years`` states; None if it says anything else."""
+    match = _NUMBER.fullmatch(text)
     if match is None:
         return None
-    return Decimal(match[1]) * YEARS_PER_UNIT.get(match[2].lower(), Decimal(1))
+    unit = _fold(match[2])
+    per = YEARS_PER_UNIT.get(unit) if unit or match[2].strip() else Decimal(1)
+    return None if per is None else Decimal(match[1]) * per

@@ -1,4 +1,8 @@
-"""Where ages stand, and what is done there when a policy says ``ages``."""
+"""Where ages stand, and what is done there when a policy says ``ages``.
+
+An age past the oldest is shown as their border; one whose unit is not known, or that stands in a
+form without a border of its own, is masked: it could be any age.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,16 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.r4 import TYPES
+from proxy.fhir.structure import properties
 from proxy.lenses.ages import (
     AGE_CODES,
     BIRTH_DATE,
     band_quantity,
     is_older,
+    is_time,
+    is_told,
     read_age_text,
-    unit_years,
     years,
 )
 from proxy.lenses.context import masked
@@ -24,7 +31,21 @@ if TYPE_CHECKING:
     from proxy.policy.complexes import Hook
 
 # The values of an Observation that an age or a birth date can stand in.
-_VALUES = frozenset({"valueDateTime", "valueQuantity", "valueInteger", "valueString", "valueRange"})
+_VALUES = frozenset(
+    {
+        "valueDateTime",
+        "valueInteger",
+        "valueQuantity",
+        "valueRange",
+        "valueRatio",
+        "valueSampledData",
+        "valueString",
+    }
+)
+_PARTS = frozenset({"value", "unit", "code"})
+_SAMPLES = ("data", "lowerLimit", "upperLimit")
+# A choice of more types than this is open (Extension.value[x]), and tells nothing of its values.
+_OPEN = 10
 _BORN = frozenset({"Patient", "RelatedPerson", "Person", "Practitioner"})
 
 
@@ -35,14 +56,30 @@ def hooks(type_name: str, policy: Policy) -> list[Hook]:
     ages = Ages(policy.ages, policy.codes)
     if type_name in _BORN:
         return [ages.birth_date]
-    table = {
+    table: dict[str, Hook] = {
         "FamilyMemberHistory": ages.born,
         "Age": ages.age,
         "Range": ages.range,
         "Observation": ages.observation,
         "Observation.component": ages.observation,
     }
-    return [table[type_name]] if type_name in table else []
+    found = [table[type_name]] if type_name in table else []
+    names = _age_ranges(type_name)
+    return [*found, ages.ranges(names)] if names else found
+
+
+def _age_ranges(type_name: str) -> tuple[str, ...]:
+    """The properties of a type that are a Range of ages: an ``age``, or a choice beside an Age."""
+    if type_name not in TYPES:
+        return ()
+    return tuple(
+        prop.name
+        for prop in properties(type_name).values()
+        if prop.type == "Range"
+        and (
+            prop.name == "age" or ("Age" in prop.element.types and len(prop.element.types) < _OPEN)
+        )
+    )
 
 
 class Ages:
@@ -73,29 +110,53 @@ class Ages:
 
     def age(self, obj: JsonObject, out: JsonObject, scope: Scope) -> None:
         """A value of type Age."""
-        self._band(obj, out, assume_years=True)
+        self._band(obj, out)
 
     def range(self, obj: JsonObject, out: JsonObject, scope: Scope) -> None:
         """A Range whose borders are times."""
-        if unit_years(obj.get("low")) or unit_years(obj.get("high")):
-            self._band_range(obj, out, assume_years=False)
+        if is_time(obj.get("low")) or is_time(obj.get("high")):
+            self._band_range(obj, out)
+
+    def ranges(self, names: tuple[str, ...]) -> Hook:
+        """The hook of a type whose properties ``names`` are Ranges of ages."""
+
+        def hook(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
+            for name in names:
+                borders, shown = obj.get(name), out.get(name)
+                if isinstance(borders, dict) and isinstance(shown, dict):
+                    self._band_range(borders, shown)
+
+        return hook
 
     def observation(self, obj: JsonObject, out: JsonObject, scope: Scope) -> None:
         """The value of an Observation or component that states an age or a birth date."""
         if _VALUES.isdisjoint(out):
             return
         codings = _codings(obj.get("code"))
-        if BIRTH_DATE in codings and "valueDateTime" in out:
-            if is_older(obj.get("valueDateTime"), self.oldest, scope.today):
-                del out["valueDateTime"]
-                out.pop("_valueDateTime", None)
-            return
+        if (
+            BIRTH_DATE in codings
+            and "valueDateTime" in out
+            and is_older(obj.get("valueDateTime"), self.oldest, scope.today)
+        ):
+            del out["valueDateTime"]
+            out.pop("_valueDateTime", None)
         coded = not AGE_CODES.isdisjoint(codings)
+        known = any(self._knows(system) for system, _ in codings)
         quantity, shown = obj.get("valueQuantity"), out.get("valueQuantity")
-        if isinstance(quantity, dict) and isinstance(shown, dict):
-            known = any(self._knows(system) for system, _ in codings)
-            if coded or (not known and unit_years(quantity) is not None):
-                self._band(quantity, shown, assume_years=coded)
+        if (
+            isinstance(quantity, dict)
+            and isinstance(shown, dict)
+            and (coded or (not known and is_time(quantity)))
+        ):
+            self._band(quantity, shown)
+        for name, part, mask in _UNBORDERED:
+            value, shown = obj.get(name), out.get(name)
+            if (
+                isinstance(value, dict)
+                and isinstance(shown, dict)
+                and (coded or (not known and is_time(value.get(part))))
+            ):
+                mask(shown)
         if coded:
             self._coded(obj, out)
 
@@ -116,19 +177,28 @@ class Ages:
                 out["valueString"] = f"{self.oldest + 1}+"
         borders, shown = obj.get("valueRange"), out.get("valueRange")
         if isinstance(borders, dict) and isinstance(shown, dict):
-            self._band_range(borders, shown, assume_years=True)
+            self._band_range(borders, shown)
 
-    def _band(self, obj: JsonObject, out: JsonObject, *, assume_years: bool) -> None:
+    def _band(self, obj: JsonObject, out: JsonObject) -> None:
+        if _PARTS.isdisjoint(out):
+            return
+        if not is_told(obj):
+            _mask(out)
+            return
         # Judged as shown: a rule may have made it less exact already.
-        stated = years({**obj, "value": out.get("value")}, assume_years=assume_years)
+        stated = years({**obj, "value": out.get("value")})
         if stated is not None and stated >= self.border:
             band = band_quantity(out, self.oldest)
             out.clear()
             out.update(band if isinstance(band, dict) else {})
 
-    def _band_range(self, obj: JsonObject, out: JsonObject, *, assume_years: bool) -> None:
-        low = years(obj.get("low"), assume_years=assume_years)
-        high = years(obj.get("high"), assume_years=assume_years)
+    def _band_range(self, obj: JsonObject, out: JsonObject) -> None:
+        if "low" not in out and "high" not in out:
+            return
+        if any(name in out and not is_told(obj.get(name)) for name in ("low", "high")):
+            _mask(out)
+            return
+        low, high = years(obj.get("low")), years(obj.get("high"))
         if not any(stated is not None and stated >= self.border for stated in (low, high)):
             return
         shown: Json = out.get("low")
@@ -137,6 +207,30 @@ class Ages:
         if low is None or low >= self.border or not isinstance(shown, dict):
             members = pattern if isinstance(pattern, dict) else {}
             out["low"] = band_quantity(members, self.oldest, comparator=False)
+
+
+def _mask(out: JsonObject) -> None:
+    """In place: a complex value that is there and withheld."""
+    hidden = masked()
+    out.clear()
+    out.update(hidden if isinstance(hidden, dict) else {})
+
+
+def _mask_samples(out: JsonObject) -> None:
+    """In place: a SampledData without its numbers; what it must have stays."""
+    if "origin" in out:
+        out["origin"] = masked()
+    for name in _SAMPLES:
+        if name in out:
+            del out[name]
+            out["_" + name] = masked()
+
+
+# Values that no border can stand for: name, the Quantity that tells what they are of, the mask.
+_UNBORDERED = (
+    ("valueRatio", "numerator", _mask),
+    ("valueSampledData", "origin", _mask_samples),
+)
 
 
 def _codings(code: Json) -> set[tuple[str, str]]:

@@ -138,9 +138,10 @@ class Compiler:
         opened = site.decision.method.name == "remove"
         if steps or not opened:
             restore += restorers(site.type, self, site)
-        hooks = ages.hooks(site.type, self.policy)
+        hooks: list[complexes.Hook] = []
         if is_quantity(site.type) and site.decision.mode.kind == "keep":
             hooks += complexes.quantity_codes(self.policy)
+        hooks += ages.hooks(site.type, self.policy)
         for element, stem in DEPENDENT.get(site.type, ()):
             hooks.append(complexes.dependent(element, stem))
         if site.type == "Reference":
