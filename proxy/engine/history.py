@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 
+import msgspec
+
 from proxy.engine.access import may
 from proxy.engine.answers import HISTORY, OK, PAGE, Bundle, Entry, check, read_bundle, read_row
 from proxy.engine.assemble import assemble, make_entry
@@ -21,8 +23,9 @@ from proxy.engine.subjects import patients_of
 from proxy.errors import BadValue, NotFound, NotSupported, UpstreamBroken
 from proxy.fhir.codec import CodecError, JsonObject, decode, encode
 from proxy.fhir.interaction import Interaction
-from proxy.fhir.reference import parse_reference
+from proxy.fhir.reference import Reference, parse_reference
 from proxy.fhir.search import Parameter, print_query
+from proxy.fhir.structure import RESOURCES
 from proxy.policy.controls import IGNORED
 
 Flow = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", Reply]
@@ -32,6 +35,16 @@ _COUNT = re.compile(r"[0-9]{1,9}")
 _INSTANT = re.compile(
     r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d))?)?)?", re.ASCII
 )
+
+
+class Request(msgspec.Struct):
+    """Bundle.entry.request of a version."""
+
+    method: str
+    url: str
+
+
+_requests = msgspec.json.Decoder(Request)
 
 
 def history(
@@ -107,14 +120,49 @@ def next_link(context: Context, bundle: Bundle, page: Page, path: str) -> Pairs:
 
 def _granted(context: Context, entry: Entry, interaction: Interaction) -> bool:
     """Whether the entry's type is one whose history the caller may see. Raises
-    :class:`UpstreamBroken` for another resource than was asked for."""
+    :class:`UpstreamBroken` for one that is no version of anything, or of another resource than was
+    asked for."""
+    type_ = _type(entry, interaction)
+    return bool(interaction.type) or may(context.caller, context.view, "history-type", type_)
+
+
+def _type(entry: Entry, interaction: Interaction) -> str:
+    """The type of the resource that the entry is a version of; all that names it must agree."""
     row = read_row(entry)
+    named = _named(entry, deleted=row is None)
+    types, ids = {n.type for n in named}, {n.id for n in named if n.id}
+    if row is not None:
+        types.add(row.type)
+        ids.add(row.id)
     if interaction.type:
-        if row and (row.type != interaction.type or interaction.id not in ("", row.id)):
-            raise UpstreamBroken()
-        return True
-    type_ = row.type if row and row.type else parse_reference(entry.fullUrl).type
-    return bool(type_) and may(context.caller, context.view, "history-type", type_)
+        types.add(interaction.type)
+    if interaction.id:
+        ids.add(interaction.id)
+    if len(types) != 1 or len(ids) != 1 or not all((*types, *ids)):
+        raise UpstreamBroken()
+    return types.pop()
+
+
+def _named(entry: Entry, *, deleted: bool) -> list[Reference]:
+    """What the URLs of an entry name: of its request always a type, of its fullUrl if it names a
+    resource. Raises :class:`UpstreamBroken` where R4 (bundle.html, bdl-3) demands other."""
+    try:
+        request = _requests.decode(bytes(entry.request))
+    except (msgspec.MsgspecError, RecursionError):
+        raise UpstreamBroken() from None
+    if request.method not in (("DELETE",) if deleted else ("POST", "PUT", "PATCH")):
+        raise UpstreamBroken()
+    url = request.url
+    found = [_created(url) if request.method == "POST" else parse_reference(url)]
+    if entry.fullUrl is not None and (full := parse_reference(entry.fullUrl)).type:
+        found.append(full)
+    return found
+
+
+def _created(url: str) -> Reference:
+    """What a POST names: a type alone, or, as HAPI says it, what came of it."""
+    type_ = url.rpartition("/")[2]
+    return Reference("relative", url, type=type_) if type_ in RESOURCES else parse_reference(url)
 
 
 def _entry(context: Context, entry: Entry) -> bytes:

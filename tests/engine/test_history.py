@@ -163,3 +163,50 @@ def test_answers(answer: Answer, status: int) -> None:
     ask = Ask(path="Patient/p1/_history", query=(("_count", "100"),))
     reply = converse(make_call(INV, "/Patient/p1/_history"), (ask, answer))
     assert reply.status == status
+
+
+def entry(**members: object) -> dict[str, object]:
+    whole = {"resource": patient("p1"), "request": {"method": "PUT", "url": "Patient/p1"}}
+    return {k: v for k, v in {**whole, **members}.items() if v is not None}
+
+
+GONE = {"method": "DELETE", "url": "Patient/p1"}
+VERSIONS: list[dict[str, object]] = [
+    entry(), entry(request={"method": "POST", "url": "Patient"}),
+    entry(request={"method": "POST", "url": f"{UPSTREAM}/Patient/p1/_history/1"}),
+    entry(request={"method": "PUT", "url": "Patient?identifier=x"}),
+    entry(request={"method": "PATCH", "url": "Patient/p1/_history/2"}, fullUrl="urn:uuid:x"),
+    entry(resource=None, request=GONE, fullUrl=f"{UPSTREAM}/Patient/p1"),
+]
+NO_VERSIONS: list[dict[str, object]] = [
+    {}, entry(request=None), entry(request={}), entry(request={"method": "PUT"}), entry(request=1),
+    entry(request={"method": "GET", "url": "Patient/p1"}), entry(request=GONE),
+    entry(request={"method": "ZMARKZ", "url": "Patient/p1"}),
+    entry(request={"method": "PUT", "url": "ZMARKZ"}),
+    entry(request={"method": "PUT", "url": "Patient/p2"}),
+    entry(request={"method": "PUT", "url": "Observation/p1"}),
+    entry(request={"method": "POST", "url": "Observation"}),
+    entry(fullUrl=f"{UPSTREAM}/Patient/p2"), entry(resource=None),
+    entry(resource=None, request={"method": "DELETE", "url": "Patient/p2"}),
+    entry(resource=None, request=GONE, fullUrl=f"{UPSTREAM}/Patient/p2"),
+    entry(resource={"resourceType": "Patient"}),
+]
+
+
+@pytest.mark.parametrize("path", ["Patient/p1/_history", "Patient/_history", "_history"])
+@pytest.mark.parametrize(
+    ("version", "status"), [*((v, 200) for v in VERSIONS), *((v, 502) for v in NO_VERSIONS)]
+)
+def test_entries_are_versions(path: str, version: dict[str, object], status: int) -> None:
+    """bdl-3, R-UM-3: an entry says how its version came about, and all that names its resource
+    names one, the one that was asked for; else the history is none."""
+    page = {"resourceType": "Bundle", "type": "history", "entry": [version]}
+    ask = Ask(path=path, query=(("_count", "100"),))
+    reply = converse(make_call(INV, f"/{path}"), (ask, ok(page)))
+    assert reply.status == (200 if _names_another(path, version) else status)
+
+
+def _names_another(path: str, version: dict[str, object]) -> bool:
+    """Whether it is a good version of a resource that the history of one would not hold."""
+    deleted = version == entry(resource=None, request={"method": "DELETE", "url": "Patient/p2"})
+    return deleted and path != "Patient/p1/_history"

@@ -141,7 +141,8 @@ def test_pretty_changes_blanks_alone(target: str) -> None:
             return Answer(200, {}, EXACT)
         kind = "history" if "_history" in ask.path else "searchset"
         head = b'{"resourceType":"Bundle","type":"%b","entry":[{"resource":' % kind.encode()
-        return Answer(200, {}, head + EXACT + b"}]}")
+        request = b',"request":{"method":"PUT","url":"Patient/p"}' if kind == "history" else b""
+        return Answer(200, {}, head + EXACT + request + b"}]}")
 
     reply, _ = drive(make_call(INV, f"{target}?_pretty=true"), serve)
     assert b"\n" in reply.body

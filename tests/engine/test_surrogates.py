@@ -32,7 +32,11 @@ PAGE = (
     b'{"resourceType":"Bundle","type":"searchset","entry":['
     b'{"resource":' + HEALTHY + b'},{"resource":' + LONE + b"}]}"
 )
-HISTORY = PAGE.replace(b"searchset", b"history")
+POST = b',"request":{"method":"POST","url":"Patient"}}'
+HISTORY = (
+    b'{"resourceType":"Bundle","type":"history","entry":['
+    b'{"resource":' + HEALTHY + POST + b',{"resource":' + LONE + POST + b"]}"
+)
 
 
 def serve(ask: Ask) -> Answer:
