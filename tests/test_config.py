@@ -371,11 +371,14 @@ def test_r_cf_1_files_that_cannot_be_read(tmp_path: Path) -> None:
     """R-CF-1: a missing, empty, undecodable or unparseable file is one clear error."""
     path = tmp_path / "config.toml"
     bad: list[tuple[Any, str]] = [
-        (None, "cannot be read"),
-        (b"\xff\xfe", "cannot be read"),
+        (None, "cannot be read: no such file or directory; copy config.example.toml"),
+        (b"\xff\xfe", "is not UTF-8 at line 1; save it as UTF-8"),
+        (b"[server]\nport = 1\n# \xff", "is not UTF-8 at line 3"),
         (b"", "[upstream] url is required"),
         (b"[server\nport = 1", "is not TOML at line 1"),
-        (b"[server]\nport = 1\nport = 2", "is not TOML"),
+        (b"[server]\nport = 1\nport = 2\n", "is not TOML at line 3: a key is written twice; mend"),
+        (b"[server]\nport = 1\n[server]", "is not TOML at line 3: [server] is written twice; mend"),
+        (b'[server]\nhost = "x" y', "is not TOML at line 2; mend the line"),
         (b"a = " + b"[" * 100_000, "is not TOML"),
     ]
     for content, message in bad:
@@ -385,3 +388,5 @@ def test_r_cf_1_files_that_cannot_be_read(tmp_path: Path) -> None:
             load_settings(path, {})
         assert message in str(refused.value)
         assert str(path) in str(refused.value)
+    with pytest.raises(ConfigErrors, match="cannot be read: is a directory; name the file in it"):
+        load_settings(tmp_path, {})

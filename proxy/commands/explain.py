@@ -7,10 +7,12 @@ from pathlib import Path
 
 import click
 
+from proxy.fhir import registry
 from proxy.fhir.r4 import TYPES
 from proxy.fhir.search import Parameter, parse_query
 from proxy.fhir.structure import RESOURCES, properties
 from proxy.policy.compile import Lens, View, compile_view
+from proxy.policy.controls import CONTROLS
 from proxy.policy.load import read_policies
 from proxy.policy.mistakes import offer
 from proxy.policy.model import Method
@@ -18,6 +20,7 @@ from proxy.policy.rows import claims_named
 from proxy.policy.verdicts import Verdict, VerdictTable, compute_verdicts
 
 DIRECTORY = "policies"
+_SEE = "see ecr-proxy explain POLICY {} for all of them"
 
 
 @click.command()
@@ -203,6 +206,10 @@ def _type_at(path: str) -> str:
 
 def _parameter(view: View, table: VerdictTable, type_name: str, text: str) -> Iterator[str]:
     asked = _read(text)
+    known = {*registry.get(type_name), *CONTROLS}
+    if asked.code not in known:
+        what = f"{type_name} has no search parameter {asked.code}"
+        raise click.ClickException(f"{what}; {offer(asked.code, known, _SEE.format(type_name))}")
     verdict = table.verdict(type_name, asked.code, asked.modifier, asked.chain)
     if verdict.way in ("sort", "include") and "=" in text:
         yield from _by_value(table, type_name, asked)

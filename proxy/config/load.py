@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -56,6 +57,13 @@ _CREDENTIALS: Final[tuple[tuple[frozenset[str], frozenset[str]], ...]] = (
 _ASKED: Final = (("upstream", "url"), ("upstream", "token-url"), ("auth", "jwks-url"))
 _JWT: Final = ("issuer", "audience", "jwks-url")
 
+# What mends a file that cannot be read.
+_MENDS: Final[Mapping[int, str]] = {
+    errno.ENOENT: "copy config.example.toml and name it with --config",
+    errno.EISDIR: "name the file in it with --config",
+}
+_TWICE: Final = re.compile(r"Cannot (?:declare|mutate|overwrite) [^(]*(?:\((?P<key>[^)]*)\))?")
+
 Values = dict[tuple[str, str], Any]
 
 
@@ -76,10 +84,13 @@ def load_settings(
     path = Path(file)
     try:
         text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise ConfigErrors(
-            [f"{path}: cannot be read; copy config.example.toml and name it with --config"]
-        ) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigErrors([f"{path}: is not UTF-8 at line {line}; save it as UTF-8"]) from None
+    except OSError as error:
+        reason = (error.strerror or "error").lower()
+        mend = _MENDS.get(error.errno or 0, "let this process read it")
+        raise ConfigErrors([f"{path}: cannot be read: {reason}; {mend}"]) from None
     variables = os.environ if environment is None else environment
     return read_settings(text, variables, file=os.fspath(file), base=path.parent)
 
@@ -96,6 +107,15 @@ def read_settings(
     return _Reader(text, environment or {}, file, Path(base)).settings()
 
 
+def _reason(error: str) -> str:
+    """Why a text is not TOML, where that is a table or key written twice; no value is repeated."""
+    found = _TWICE.match(error)
+    if found is None:
+        return ""
+    named = ".".join(re.findall(r"'([^']*)'", found["key"] or ""))
+    return f": {f'[{named}]' if named else 'a key'} is written twice"
+
+
 class _Reader:
     def __init__(self, text: str, environment: Mapping[str, str], file: str, base: Path) -> None:
         self.text, self.environment, self.file, self.base = text, environment, file, base
@@ -109,7 +129,9 @@ class _Reader:
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             place = re.search(r"at line \d+", str(error))
             where = f" {place[0]}" if place else ""
-            raise ConfigErrors([f"{self.file}: is not TOML{where}; mend the line"]) from None
+            raise ConfigErrors(
+                [f"{self.file}: is not TOML{where}{_reason(str(error))}; mend the line"]
+            ) from None
         tables = self._tables(document)
         tokens = tables["auth"].pop("token", [])
         roles = self._roles(tables.pop("roles"))

@@ -34,6 +34,9 @@ def read_draft(file: FilePath, shown: str, findings: Findings) -> Draft:
         return draft
     before = len(findings.mistakes)
     document = read_document(text, shown, findings)
+    if not document.entries and len(findings.mistakes) == before:
+        mend = 'write title = "…", extends = "…" or tables as the shipped policies have'
+        findings.wrong(top, "the file says nothing", mend)
     unknown = _headers(document, draft, findings)
     for entry in _entries(document, unknown, findings):
         if len(entry.key) == 1:

@@ -94,7 +94,6 @@ def test_a_type_lists_every_element_and_parameter(policy: str, capsys: Output) -
         ("Patient?_sort=_id", ["_sort=_id: allow, sort\n", "in which they show"]),
         ("Observation?_include=Observation:subject", ["allow, include", "leads to", "Patient"]),
         ("Patient?_revinclude=Provenance:target", ["refuse", "Offered: "]),
-        ("Patient?famly", ["refuse", "not known"]),
         ("Observation?subject:Patient.name", ["refuse", "chained"]),
     ],
 )
@@ -115,6 +114,10 @@ def test_one_element_or_parameter(target: str, expected: list[str], capsys: Outp
         (["investigator", "Patient.nme"], "Patient has no element nme; write name"),
         (["investigator", "Patient.name.famly"], "Patient.name has no element famly"),
         (["investigator", "Patien.name"], "write Patient"),
+        (["investigator", "Patient?famly"], "Patient has no search parameter famly; write family"),
+        (["researcher-limited", "Patient?birthdat:missing=true"], "write birthdate"),
+        (["researcher-limited", "Patient?_includ=x"], "write _include"),
+        (["investigator", "Patient?zzzzzz"], "see ecr-proxy explain POLICY Patient"),
         (["investigator", "Patient?a b"], "name of a search parameter"),
         (["investigator", "Patient?"], ""),
     ],

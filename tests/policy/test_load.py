@@ -186,6 +186,16 @@ def test_missing_file_and_empty_directory(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["", "\n\n", "# a policy\n", "[elements]\n", "\r\n# x\r\n"])
+def test_a_file_that_says_nothing(text: str, tmp_path: Path) -> None:
+    """An empty file, or one of comments, is no policy: it is a mistake, not a view of nothing."""
+    file = tmp_path / "p.toml"
+    file.write_text(text, "utf-8")
+    (mistake,) = read_policies([file]).mistakes
+    assert (mistake.file, mistake.line, mistake.what) == (str(file), 1, "the file says nothing")
+    assert mistake.mend.startswith("write title = ")
+
+
 def test_warnings(tmp_path: Path) -> None:
     """No [codes] and string = keep load with a warning that names what shows."""
     text = BASE.split("[codes]")[0] + '[elements."Device"]\nmethod = "keep"\n'
