@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.engine import targets
 from proxy.shell import breaker, log, protocol, request, server, upstream
 from tests.conftest import REPOSITORY
 
@@ -16,6 +17,7 @@ TEXT = " ".join((REPOSITORY / "docs" / "operation.md").read_text().split())
         f"within {server.EARLY:.0f} s of its start",
         f"have {server.DRAIN:.0f} s to end",
         f"failed {breaker.FAILURES} times in a row",
+        f"up to 2 · `search.window` / {targets.CHUNK} more",
         f"after {breaker.PAUSE:.0f} s one request tries again",
         f"Retry-After of {upstream.RETRY_AFTER[0]} to {upstream.RETRY_AFTER[2]} s",
         f"| request target | {protocol.MAX_TARGET // 1024} KiB |",
@@ -30,3 +32,11 @@ TEXT = " ".join((REPOSITORY / "docs" / "operation.md").read_text().split())
 def test_numbers(sentence: str) -> None:
     """Each number in the document is the one in the code."""
     assert sentence in TEXT
+
+
+def test_the_readme_names_each_policy_once() -> None:
+    """The table of the README holds every shipped policy, each with one basis."""
+    lines = (REPOSITORY / "README.md").read_text("utf-8").splitlines()
+    start = lines.index("| shipped policy | basis | shows |") + 2
+    rows = [line.split("`")[1] for line in lines[start : lines.index("", start)]]
+    assert sorted(rows) == sorted(p.stem for p in (REPOSITORY / "policies").glob("*.toml"))
