@@ -14,8 +14,8 @@ AMBIGUITIES, and how they are read here:
 * A value opened by members or longer paths only shows no extensions of its own.
 * A listed modifierExtension that comes out empty, or stands where R4 has none, withholds like an
   unlisted one.
-* Malformed means: wrong JSON type or cardinality; a text that is no date is malformed for
-  transforms only, as ``keep`` shows what is stored.
+* Malformed means: wrong JSON type or cardinality, or a text not in the form of its type. Whether a
+  code is one of its value set is not asked.
 * Hidden items of a required list go; one masked item stands where none is left.
 * A document's entry goes if the Composition reached it as stored and no longer reaches it as shown.
 """
@@ -153,7 +153,7 @@ class Oracle(Bundles):
         stored = source if isinstance(source, dict) else {}
         line = self.line("Meta.lastUpdated")
         updated = stored.get("lastUpdated")
-        if line and line.name == "keep" and isinstance(updated, str):
+        if line and line.name == "keep" and facts.read_day("instant", updated):
             out["lastUpdated"] = updated
         profiles = stored.get("profile")
         if isinstance(profiles, list):

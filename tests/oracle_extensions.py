@@ -46,6 +46,8 @@ class Extensions(Ages):
         if not isinstance(item, dict) or not isinstance(item.get("url"), str):
             return None
         url = item["url"]
+        if re.search(r"\s", url) or not url:
+            return None
         absolute = re.match(r"[A-Za-z][A-Za-z0-9+.\-]*:", url) is not None
         if opened == "top" or absolute:
             rule = self.policy.extensions.get(url)

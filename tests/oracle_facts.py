@@ -133,10 +133,45 @@ def read_day(code: str, text: Json) -> tuple[int, int | None, int | None] | None
     year, month, day = (None if g is None else int(g) for g in match.groups()[:3])
     assert year is not None
     try:
-        date(year, month or 1, day or 1)
+        date(year, 1 if month is None else month, 1 if day is None else day)
     except ValueError:
         return None
     return year, month, day
+
+
+_SPACED = r"[^\s]+"
+TEXTS = {
+    "base64Binary": re.compile(r"[0-9a-zA-Z+/=]+"),
+    "canonical": re.compile(_SPACED),
+    "code": re.compile(rf"{_SPACED}(?: {_SPACED})*"),
+    "id": re.compile(r"[A-Za-z0-9.-]{1,64}"),
+    "oid": re.compile(r"urn:oid:[012](\.(0|[1-9]\d*))+", re.ASCII),
+    "uri": re.compile(_SPACED),
+    "url": re.compile(_SPACED),
+    "uuid": re.compile(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+}
+LEAST = {"integer": -2147483648, "unsignedInt": 0, "positiveInt": 1}
+
+
+def is_well_formed(kind: str, prop: Prop, value: Json) -> bool:
+    """Whether a value of the right JSON type is in the form of its primitive (datatypes.html)."""
+    code = prop.code
+    if code in LEAST:
+        return bool(LEAST[code] <= value <= 2147483647)
+    if code == "time":
+        return GRAMMAR["time"].fullmatch(value) is not None and value.isascii()
+    if code in GRAMMAR:
+        return read_day(code, value) is not None
+    if code == "base64Binary":
+        text = re.sub(r"\s", "", value)
+        whole = all(len(run) % 4 == 0 for run in value.split())
+        return whole and TEXTS[code].fullmatch(text) is not None
+    if prop.name == "language" and code == "code" and kind != "Expression":
+        first, *others = value.split("-")
+        return re.fullmatch("[A-Za-z]{2,3}", first) is not None and all(
+            re.fullmatch("[A-Za-z0-9]{1,8}", other) for other in others
+        )
+    return code not in TEXTS or TEXTS[code].fullmatch(value) is not None
 
 
 # --- the order of showing -----------------------------------------------------------------------

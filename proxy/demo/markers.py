@@ -122,6 +122,8 @@ def marker(leaf: Leaf) -> Json:
     """The marker of a leaf: unique by its number, legal for its type (though a code is none of
     its value set). None for a boolean and for what R4 does not define."""
     make = _MAKERS.get(leaf.type)
+    if leaf.type == "code" and leaf.path.endswith(".language"):
+        return f"zq-{leaf.number:05d}m"  # in the form of BCP 47
     return make(leaf.number) if make else None
 
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.lexical import FORMS, checker
 from proxy.lenses.context import DATA_ABSENT_REASON, masked
 from proxy.policy.decide import KEEP, Decision, Mode
 from proxy.policy.model import Policy
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from proxy.policy.walk import Compiler, Step, Walker
 
 _VALUE = "value[x]"
+_is_code, _is_uri = (checker(code, FORMS[code]) for code in ("code", "uri"))
 BARE = frozenset({"id", "extension"})  # the members of an element that has no value
 
 
@@ -85,7 +87,7 @@ class Extensions:
         if not bare or url != DATA_ABSENT_REASON:
             return None
         reason = item.get("valueCode")
-        return {"url": url, "valueCode": reason} if type(reason) is str else None
+        return {"url": url, "valueCode": reason} if _is_code(reason) else None
 
     def _open(
         self, item: JsonObject, scope: Scope, parts: tuple[str, ...] | None, cover: bool = False
@@ -116,7 +118,7 @@ class Extensions:
         self, part: JsonObject, scope: Scope, parts: tuple[str, ...] | None, whole: JsonObject
     ) -> JsonObject | None:
         url = part.get("url")
-        if not isinstance(url, str):
+        if not (isinstance(url, str) and _is_uri(url)):
             return None
         if ":" in url:
             bare = not any(k.lstrip("_").startswith("value") for k in whole)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING
 
-from proxy.fhir.codec import Fragment, Json, JsonObject
+from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.lexical import FORMS, checker, form_of
 from proxy.fhir.structure import Property
 from proxy.lenses import method as lens_method
 from proxy.lenses.context import masked
@@ -28,37 +31,27 @@ class _Gone:
 GONE = _Gone()  # as Json to the type checker below
 MASK = _Gone()
 
-JSON_TYPES: dict[str, type] = {
-    "boolean": bool,
-    "integer": int,
-    "positiveInt": int,
-    "unsignedInt": int,
-    "decimal": Fragment,
-}
-
-
-def json_type(code: str) -> type:
-    """The Python type of a decoded primitive; Fragment stands for any JSON number."""
-    return JSON_TYPES.get(code, str)
-
-
-def is_well_typed(value: Json, code: str) -> bool:
-    """Whether a value has the JSON type of the primitive ``code``."""
-    kind = json_type(code)
-    return type(value) is kind or (kind is Fragment and type(value) is int)
+_UNFORMED = frozenset({"string", "markdown", "xhtml"})
+_KNOWN = 8192  # well-formed texts remembered of one form
+_SHORT = 128  # characters; longer ones are not
+Check = Callable[[Json], bool]
 
 
 def mask_malformed(key: str, value: Json, out: JsonObject) -> None:
-    """In place of a value of the wrong JSON type: presence, masked."""
+    """In place of a value that is not one of its type: presence, masked."""
     out["_" + key] = masked()
 
 
-def scalar(method: Method, code: str, *, required: bool = False) -> Callable[[Json, Scope], object]:
-    """The function from one value to what is shown of it, ``GONE`` or ``MASK``."""
+def scalar(
+    method: Method, code: str, *, required: bool = False, check: Check | None = None
+) -> Callable[[Json, Scope], object]:
+    """The function from one value to what is shown of it, ``GONE`` or ``MASK``. ``check``: whether
+    a value is well-formed; without it, by its type."""
     if method.name in ("keep", "pass"):
+        is_formed = check or checker(code, FORMS.get(code))
         if code == "canonical":
-            return _canonical
-        return lambda value, scope: value if is_well_typed(value, code) else MASK
+            return _canonical(is_formed)
+        return lambda value, scope: value if is_formed(value) else MASK
     if method.name == "remove":
         return lambda value, scope: GONE
     if method.name == "mask":
@@ -74,11 +67,14 @@ def scalar(method: Method, code: str, *, required: bool = False) -> Callable[[Js
     return show
 
 
-def _canonical(value: Json, scope: Scope) -> object:
-    if type(value) is not str:
-        return MASK
-    shown = scope.show_canonical(value)
-    return GONE if shown is None else shown
+def _canonical(is_formed: Check) -> Callable[[Json, Scope], object]:
+    def show(value: Json, scope: Scope) -> object:
+        if not (is_formed(value) and isinstance(value, str)):
+            return MASK
+        shown = scope.show_canonical(value)
+        return GONE if shown is None else shown
+
+    return show
 
 
 def _instant(
@@ -119,15 +115,19 @@ def add_steps(
     if (site.type, prop.name) == ("Composition", "title") and not decision.shown:
         return  # put back as our name for its type, which is known only then
     legal = legal_value(prop)
-    show = scalar(method, prop.type, required=prop.element.min > 0)
+    form = form_of(site.type, prop)
+    check = checker(prop.type, form)
+    show = scalar(method, prop.type, required=prop.element.min > 0, check=check)
     if prop.many:
         many = _list_step(prop.name, show, legal, compiler, decision)
         steps[prop.name] = many
         steps["_" + prop.name] = _alone(prop.name, many)
         return
     if decision.shown and legal is None and prop.type != "canonical":
-        kind = json_type(prop.type)
-        steps[prop.name] = str if kind is str else _typed(kind)
+        if prop.type in _UNFORMED:
+            steps[prop.name] = str
+        else:
+            steps[prop.name] = _formed(check) if form is None else _formed_text(form)
     else:
         steps[prop.name] = _single(show, legal)
     if method.name == "mask":
@@ -136,13 +136,39 @@ def add_steps(
         steps["_" + prop.name] = _sibling(compiler, kept=decision.shown)
 
 
-def _typed(kind: type) -> Step:
-    """A kept boolean or number; Fragment stands for any JSON number."""
-    also = int if kind is Fragment else kind
+class Formed(set[str]):
+    """The step of a kept text that has a form. It is also a set of texts that are known to have
+    it: codes and systems are few, so the walk seldom has to call it."""
+
+    __slots__ = ("_matches",)
+
+    def __init__(self, form: re.Pattern[str]) -> None:
+        super().__init__()
+        self._matches = form.fullmatch
+
+    def __call__(
+        self, obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject
+    ) -> None:
+        if type(value) is str and self._matches(value):
+            out[key] = value
+            if len(value) <= _SHORT:
+                if len(self) >= _KNOWN:
+                    self.clear()
+                self.add(value)
+        elif value is not None:
+            mask_malformed(key, value, out)
+
+
+@cache
+def _formed_text(form: re.Pattern[str]) -> Formed:
+    return Formed(form)
+
+
+def _formed(is_formed: Check) -> Step:
+    """A kept boolean or number."""
 
     def step(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
-        found = type(value)
-        if found is kind or found is also:
+        if is_formed(value):
             out[key] = value
         elif value is not None:
             mask_malformed(key, value, out)

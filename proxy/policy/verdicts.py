@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from proxy.errors import Forbidden
 from proxy.fhir import match, registry
+from proxy.fhir.lexical import FORMS
 from proxy.fhir.search_values import parse_token
 from proxy.fhir.structure import RESOURCES
 from proxy.policy.controls import BROAD, BY_VALUE, CONTROLS, IGNORED, NEVER, REPEATS, RESULT
@@ -200,9 +201,9 @@ def compute_verdicts(view: Shown) -> VerdictTable:
 def choose_tokens(verdict: Verdict, modifier: str, alternatives: tuple[str, ...]) -> Tokens:
     """What to ask for a parameter whose way is ``codes``.
 
-    A system that is not under ``[codes]`` shows no code, so such an alternative cannot match and
-    is dropped; a code without system also matches codes that are hidden, so rows are judged
-    again. No alternative left: without ``:not`` no row matches, with it every row does. Raises
+    A system that is not under ``[codes]`` shows no code, and what is not in the form of a code
+    does not show, so such an alternative cannot match and is dropped; a code without system also
+    matches codes that are hidden, so rows are judged again. No alternative left: without ``:not`` no row matches, with it every row does. Raises
     :class:`Forbidden` for ``:not`` of a code without system, BadValue for a malformed token.
     """
     kept, bare = [], False
@@ -211,6 +212,8 @@ def choose_tokens(verdict: Verdict, modifier: str, alternatives: tuple[str, ...]
         if token.system is None:
             bare = True
         elif not is_listed(token.system, verdict.codes):
+            continue
+        if token.code is not None and not FORMS["code"].fullmatch(token.code):
             continue
         kept.append(alternative)
     if bare and modifier == "not":

@@ -226,7 +226,7 @@ class Compiler:
         known.update(steps)
         withholds = self.extensions.withholds
         bears = "modifierExtension" in properties(site.type)
-        text = str
+        text, formed = str, primitives.Formed
 
         def walk(obj: JsonObject, scope: Scope) -> JsonObject | None:
             if "modifierExtension" in obj and withholds(obj, bears=bears):
@@ -242,7 +242,11 @@ class Compiler:
                         out[key] = value
                     elif value is not None:
                         primitives.mask_malformed(key, value, out)
-                elif step is not None:
+                elif step is None:
+                    continue
+                elif type(step) is formed and type(value) is text and value in step:
+                    out[key] = value
+                else:
                     step(obj, key, value, scope, out)
             return out or None
 

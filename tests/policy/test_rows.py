@@ -265,8 +265,8 @@ def test_rows_hold_for_every_resource_inside_another(index: int, tmp_path: Path)
     file = tmp_path / "p.toml"
     file.write_text(NESTED)
     view = compile_view(load_policy(file))
-    mine = patient(gender="female") | {"id": "mine", "language": "shown"}
-    other = patient(gender="male") | {"id": "other", "language": "hidden"}
+    mine = patient(gender="female") | {"id": "mine", "language": "en-shown"}
+    other = patient(gender="male") | {"id": "other", "language": "en-hidden"}
 
     def show(resource: Any, **claims: object) -> str:
         scope = Scope.nowhere()

@@ -360,6 +360,15 @@ def test_systems_that_look_like_a_listed_one_are_not_asked(system: str) -> None:
     assert choose_tokens(ask(view, "Observation", "code"), "", (token,)).alternatives == ()
 
 
+@pytest.mark.parametrize("token", [
+    "http://loinc.org| MRN 5", "http://loinc.org|MRN  5", "http://loinc.org|5\n", " MRN 5",
+])  # fmt: skip
+def test_malformed_codes_are_not_asked(token: str) -> None:
+    """What is no code is masked, so a search by it finds nothing."""
+    view = make_view({"Observation": "keep"}, codes=("http://loinc.org",))
+    assert choose_tokens(ask(view, "Observation", "code"), "", (token,)).alternatives == ()
+
+
 def test_what_a_modifier_extension_can_withhold_is_judged() -> None:
     """A component with an unlisted modifierExtension is hidden with all that it holds."""
     view = make_view({"Observation": "keep"})
