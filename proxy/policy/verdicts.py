@@ -203,7 +203,8 @@ def choose_tokens(verdict: Verdict, modifier: str, alternatives: tuple[str, ...]
 
     A system that is not under ``[codes]`` shows no code, and what is not in the form of a code
     does not show, so such an alternative cannot match and is dropped; a code without system also
-    matches codes that are hidden, so rows are judged again. No alternative left: without ``:not`` no row matches, with it every row does. Raises
+    matches codes that are hidden, so rows are judged again. No alternative left: without
+    ``:not`` no row matches, with it every row does. Raises
     :class:`Forbidden` for ``:not`` of a code without system, BadValue for a malformed token.
     """
     kept, bare = [], False
