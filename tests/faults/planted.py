@@ -297,7 +297,7 @@ _SEARCH = (
     ("$document follows hidden references", LINKED, found.document_follows_hidden),
 )
 
-FAULTS = (
+OF_VIEWS = (
     Fault("a year shows the whole date", _year_shows_date),
     Fault("a required mask is dropped", _mask_dropped),
     Fault("identifiers are shown as stored", _identifier_shown, LDS),
@@ -324,6 +324,9 @@ FAULTS = (
     Fault("pseudonyms are not bound to a type", _type_not_checked),
     Fault("the audit is written after the reply", _audit_after_reply, suites=("shell",)),
     Fault("the parser's own errors leave", _parser_error_passed, suites=("shell",)),
+)
+
+OF_SEARCH = (
     *(Fault(name, plant, role, ASKING) for name, role, plant in _SEARCH),
     Fault("row rules are not judged again", found.row_rules_not_judged, COUNTED, ASKING),
     Fault("row rules hold at the root only", found.row_rules_at_the_root, EPI, ROWS),

@@ -334,10 +334,12 @@ def next_link_to_nothing(patch: Patch) -> None:
 
 
 def token_not_padded(patch: Patch) -> None:
+    """A token is as long as what it holds: where upstream it goes on, and after which row."""
     seal, unseal = paging.seal, paging.unseal
 
     def sealed(page: paging.Page, *rest: Any) -> str:
-        return f"{seal(page, *rest)}{'A' * len(page.cursor.before)}"
+        cursor = page.cursor
+        return f"{seal(page, *rest)}{'A' * (cursor.offset + len(cursor.row + cursor.before))}"
 
     def unsealed(token: str, *rest: Any) -> paging.Page:
         for end in range(len(token), 0, -1):

@@ -1,0 +1,18 @@
+"""The suites catch what they are for: small faults of searches are planted, one at a time."""
+
+from __future__ import annotations
+
+from tests.conftest import Tell
+from tests.faults.planted import OF_SEARCH
+from tests.faults.planting import expect_caught, expect_quiet
+from tests.rig import RESTRICTED
+
+
+async def test_nothing_is_caught_without_a_fault() -> None:
+    """The control: the suites are quiet before the product as it is."""
+    await expect_quiet(sorted({fault.role for fault in OF_SEARCH} - set(RESTRICTED)))
+
+
+async def test_every_fault_is_caught(tell: Tell) -> None:
+    """Each fault of a search is caught by some suite, nearly all of them by a general one."""
+    await expect_caught(OF_SEARCH, tell)
