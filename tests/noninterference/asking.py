@@ -97,7 +97,8 @@ class Asker:
         projection = rng.choice(_PROJECTIONS) if rng.random() < 0.2 else ""
         return "".join(f"&{part}" for part in (count, projection) if part)
 
-    def _get(self, kind: str, target: str) -> Request:
+    def get(self, kind: str, target: str) -> Request:
+        """One GET of a target in URL form."""
         async def run(rig: Rig, world: World) -> AsyncIterator[Response]:
             yield await rig.ask(self.role, f"/{target}")
 
@@ -137,7 +138,7 @@ class Asker:
         if one is None:
             return None
         other = self.criteria.take(type_name) if self.rng.random() < 0.2 else None
-        return self._get(kind, f"{type_name}?{one}{f'&{other}' if other else ''}{self._tail()}")
+        return self.get(kind, f"{type_name}?{one}{f'&{other}' if other else ''}{self._tail()}")
 
     def _sort(self) -> Request | None:
         type_name, _ = self._target()
@@ -150,7 +151,7 @@ class Asker:
         sort = ",".join(self.rng.choice(_SORT_SIGNS) + key for key in picked)
         one = self.criteria.take(type_name) if self.rng.random() < 0.3 else None
         query = f"_sort={sort}{f'&{one}' if one else ''}{self._tail()}"
-        return self._get("sort", f"{type_name}?{query}")
+        return self.get("sort", f"{type_name}?{query}")
 
     def _sort_keys(self, type_name: str) -> list[str]:
         table = self.criteria.offers.table
@@ -175,7 +176,7 @@ class Asker:
         iterate = ":iterate" if self.rng.random() < 0.1 else ""
         one = self.criteria.take(type_name) if self.rng.random() < 0.2 else None
         query = f"_{kind}{iterate}={value}{f'&{one}' if one else ''}{self._tail()}"
-        return self._get(kind, f"{type_name}?{query}")
+        return self.get(kind, f"{type_name}?{query}")
 
     def _chain(self) -> Request | None:
         chains = self.criteria.offers.chains
@@ -187,7 +188,7 @@ class Asker:
         found = pointed if pointed and self.rng.random() < 0.5 else near or chains
         source, code, target, last, modifier = self.rng.choice(found)
         name, _, value = self.criteria.write(target, last, modifier).partition("=")
-        return self._get("chain", f"{source}?{code}:{target}.{name}={value}{self._tail()}")
+        return self.get("chain", f"{source}?{code}:{target}.{name}={value}{self._tail()}")
 
     def _walk(self) -> Request:
         type_name, _ = self._target()

@@ -55,6 +55,18 @@ class Run:
             if self.tally.total >= pairs or self.tally.differences:
                 return
 
+    async def finish(self) -> None:
+        """Ask what is offered and was never asked, in the next world."""
+        world = next(iter(self.sweep))
+        criteria, made = self.criteria(world), []
+        asker = Asker(world.role, self.sweep.view, world, criteria, self.rng)
+        for type_name, combination in self.missing():
+            query = criteria.write(type_name, *combination)
+            made.append(asker.get("search", f"{type_name}?{query}"))
+            self.asked.add((type_name, combination))
+        await compare_one(self.rig, world, self.put, made, self.tally)
+        self.worlds += 1
+
     def criteria(self, world: World) -> Criteria:
         """What searches in a world are made with."""
         stored = [r for side in (world.first, world.second) for r in side]
