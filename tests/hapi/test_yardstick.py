@@ -45,6 +45,9 @@ DEVIATIONS = {
     "trigger-sets-with-a-code": "HAPI does not index the concepts of ValueSet.compose",
     "conditions-of-an-encounter": LATER,
     "cases-with-everything": LATER,
+}
+# The same, where the search is forwarded as it is; other views judge the rows.
+FORWARDED = {
     "patients-who-died": "a data-absent-reason on deceased[x] counts as deceased in HAPI",
 }
 
@@ -80,7 +83,8 @@ async def test_searches_that_people_make(role: str, hapi: str, tmp_path: Path) -
                     wrong[search.id] = difference(search, found, wanted)
     finally:
         await unload(hapi, held)
-    expected = {search.id for search in answered} & DEVIATIONS.keys()
+    deviating = DEVIATIONS.keys() | (FORWARDED.keys() if role == INV else set())
+    expected = {search.id for search in answered} & deviating
     assert {name: text for name, text in wrong.items() if name not in expected} == {}
     assert expected - wrong.keys() == set()
 
