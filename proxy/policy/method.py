@@ -123,8 +123,8 @@ def _read_map(name: str, source: Source, findings: Findings) -> tuple[tuple[str,
     """A TOML file of ``"code" = "code shown"``, beside the policy file."""
     mend = 'write a TOML file of lines "code" = "code shown", by its path from the policy file'
     try:
-        tree = tomllib.loads(read_text(FilePath(source.file).parent / name) or "too large")
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError):
+        tree = tomllib.loads(read_text(FilePath(source.file).parent / name))
+    except (OSError, ValueError, RecursionError):
         findings.wrong(source, f"the map {name} cannot be read as TOML", mend)
         return None
     pairs = {k: v for k, v in tree.items() if isinstance(v, str) and k and v}

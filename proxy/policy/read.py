@@ -9,7 +9,7 @@ from proxy.fhir.structure import RESOURCES
 from proxy.policy import settings
 from proxy.policy.datatypes import read_datatype
 from proxy.policy.draft import Draft, ExtensionLine, PathLine, TypeLine
-from proxy.policy.files import read_text
+from proxy.policy.files import TooLarge, read_text
 from proxy.policy.locate import Document, Entry, judge_whole, read_document
 from proxy.policy.method import read_method
 from proxy.policy.methods import PASSED, suits, words
@@ -64,7 +64,7 @@ def _text(file: FilePath, top: Source, findings: Findings) -> str | None:
         line = error.object.count(b"\n", 0, error.start) + 1
         findings.wrong(Source(top.file, line, ""), "the text is not UTF-8", "save it as UTF-8")
         return None
-    if text is None:
+    except TooLarge:
         findings.wrong(top, "the file is larger than 2 MB", "split the policy with extends")
         return None
     return text.replace("\r\n", "\n")
