@@ -154,5 +154,4 @@ def scopes_grant(scopes: frozenset[str] | None, type_: str, letter: str) -> bool
 
 def makes_pseudonyms(view: View) -> bool:
     """Whether anything this view shows carries a pseudonym, so that it needs a project."""
-    types = view.policy.access
-    return not all(view.passes(each) and not view.pseudonym(each) for each in types)
+    return any(not view.passes(t) or view.pseudonym(t) for t in view.policy.access)

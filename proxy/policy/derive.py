@@ -241,7 +241,7 @@ def _pseudonym(
 ) -> Verdict:
     code = parameter.code
     judge: Judge = "always" if withheld else "never"
-    if code == "_id" and modifier == "":
+    if code == "_id":
         return Verdict("translate", "id", "ids are pseudonyms", reads, (base,))
     if parameter.type == "reference" and (modifier == "" or modifier in RESOURCES):
         known = (modifier,) if modifier else registry.targets(parameter)
