@@ -1,16 +1,18 @@
-"""R-UM-1 to R-UM-8 and R-EL-1 on the product: an upstream that lies and fails, for every role."""
+"""R-UM-1 to R-UM-8, R-EL-1, R-DS-6 on the product: an upstream that lies, fails and floods."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.security.product import MARKER, ROLES, Answer, product, upstream_port
+from tests.security.serving import common
 from tests.shell.raw import Act, RawUpstream, hang_up, reply, say, silent
 
 ID = "MRN-1032702"
@@ -260,3 +262,46 @@ async def test_links_that_lead_away(role: str, tmp_path: Path) -> None:
         assert not answer.says("evil.example")
         assert len(behind.log) == 1
         check_closed(answer, {502})
+
+
+MEGABYTE = 1_000_000
+FLOODS = {
+    "/Patient?gender=female": (300, b'{"resourceType":"Bundle","type":"searchset","entry":["'),
+    "/Patient/{}": (80, b'{"resourceType":"Patient","id":"MRN-1032702","name":[{"text":"'),
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("path", FLOODS)
+async def test_floods(role: str, path: str, tmp_path: Path) -> None:
+    """R-DS-6: an answer past ``limits.upstream-body`` is not read to its end: too costly, whether
+    its length is said or not, and the next request is served."""
+    megabytes, head = FLOODS[path]
+    sent: list[int] = []
+
+    def flood(framing: bytes) -> Act:
+        async def act(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            sent.append(0)
+            writer.write(OK + framing + b"Connection: close\r\n\r\n" + head)
+            with suppress(ConnectionError):
+                while sent[-1] < megabytes * MEGABYTE:
+                    writer.write(M * (MEGABYTE // len(M)))
+                    await writer.drain()
+                    sent[-1] += MEGABYTE
+            writer.close()
+
+        return act
+
+    said = b"Content-Length: %d\r\n" % (megabytes * MEGABYTE)
+    slowly = {"upstream": replace(common()[0].upstream, timeout=60)}
+    script = (flood(said), flood(b""), reply("200 OK", PATIENT, JSON))
+    async with acting(*script) as behind, product(tmp_path, **slowly) as running:
+        for _ in range(2):
+            answer = await running.get(role, path.format(running.shown(role, "Patient", ID)))
+            assert (answer.status, answer.code) == (400, "too-costly")
+            assert not answer.says(MARKER)
+        assert len(sent) == 2
+        assert max(sent) < megabytes * MEGABYTE
+        after = await running.get(role, f"/Patient/{running.shown(role, 'Patient', ID)}")
+        assert after.status == 200
+    assert len(behind.log) == 3
