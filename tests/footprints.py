@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,21 @@ Found = dict[str, set[str]]
 
 def documents() -> list[JsonObject]:
     """The documents of three cases (entries by upstream, foreign and urn:uuid names), and single
-    resources of the types that no document has."""
+    resources with what no document has."""
     made = list(cases(3, 5, base=UPSTREAM))
     found = [b for case in made for b in case.bundles]
-    inside = {leaf.path.partition(".")[0] for b in found for leaf in leaves(b)}
-    alone = [r for case in made for r in case.resources if r["resourceType"] not in inside]
-    return [*found, *alone]
+    inside = {path for b in found for path in paths(b)}
+    for case in made:
+        for resource in case.resources:
+            if not paths(resource) <= inside:
+                inside |= paths(resource)
+                found.append(resource)
+    return found
+
+
+def paths(resource: JsonObject) -> set[str]:
+    """The leaf paths of a resource."""
+    return {name_path(resource, leaf) for leaf in leaves(resource)}
 
 
 def footprint(policy: str, held: Iterable[JsonObject] | None = None) -> Found:
@@ -107,3 +117,14 @@ def write(found: Found) -> str:
         if out:
             lines.append(f"{'/'.join(out)}{'?' if 'hidden' in kinds else ''} {path}")
     return "\n".join(lines) + "\n"
+
+
+@cache
+def reviewed(policy: str) -> dict[str, frozenset[str]]:
+    """The reviewed footprint of a policy: what markers may do at each path; any other is hidden."""
+    found = {}
+    for line in (FILES / f"{policy}.txt").read_text().splitlines():
+        kinds, _, path = line.partition(" ")
+        hidden = {"hidden"} if kinds.endswith("?") else set()
+        found[path] = frozenset({*kinds.rstrip("?").split("/"), *hidden})
+    return found

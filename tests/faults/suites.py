@@ -23,7 +23,7 @@ from proxy.demo.markers import leaves
 from proxy.fhir.codec import decode, encode
 from tests import views
 from tests.faults.running import harness, refusal, twins
-from tests.footprints import FILES, documents, footprint
+from tests.footprints import documents, footprint, reviewed
 from tests.mangling import seeds
 from tests.policy.test_no_loss import WORDS, by_path, public_values, shown_paths, singles
 from tests.rig import Claims
@@ -49,22 +49,12 @@ def fresh() -> Iterator[None]:
 
 def footprints(role: str) -> str:
     """Footprints of what stands in the generated documents, against the reviewed ones."""
-    reviewed = _reviewed(role)
+    known = reviewed(role)
     for path, kinds in footprint(role, _parts()).items():
-        wrong = kinds - reviewed.get(path, frozenset({"hidden"}))
+        wrong = kinds - known.get(path, frozenset({"hidden"}))
         if wrong:
             return f"{path} {sorted(wrong)}"
     return ""
-
-
-@cache
-def _reviewed(role: str) -> dict[str, frozenset[str]]:
-    found = {}
-    for line in (FILES / f"{role}.txt").read_text().splitlines():
-        kinds, _, path = line.partition(" ")
-        hidden = {"hidden"} if kinds.endswith("?") else set()
-        found[path] = frozenset({*kinds.rstrip("?").split("/"), *hidden})
-    return found
 
 
 @cache
