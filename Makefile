@@ -16,7 +16,7 @@ MVN ?= mvn
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint types layers unit hapi hapi-jar test-hapi clients bench \
-	noninterference dockerfile clean
+	noninterference documents dockerfile clean
 
 help:
 	@echo "make demo ARGS='--cases 3'   sample server, proxy, and a token per role to try"
@@ -24,6 +24,7 @@ help:
 	@echo "make hapi HAPI_PORT=8080     build and start a real HAPI FHIR R4 server on loopback"
 	@echo "make test-hapi               the integration tests against HAPI"
 	@echo "make bench                   speed, as ratios taken in one run"
+	@echo "make documents N=2000        that many generated documents by every policy, before HAPI"
 	@echo "make noninterference N=5000  pairs of requests, a role, that hidden data must not change"
 
 # A stamp for each set of packages: the environment is made once, and again when pyproject.toml
@@ -86,9 +87,13 @@ test-hapi: $(HAPI_JAR) clients
 bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks $(ARGS)
 
-N ?= 5000
+# Is all that is shown of them valid, and does nothing hidden come out?
+documents: $(VENV)/dev $(HAPI_JAR)
+	GENERATED_DOCUMENTS=$(or $(N),2000) $(BIN)/pytest tests/policy/test_documents.py \
+		tests/hapi/test_validity.py $(ARGS)
+
 noninterference: $(VENV)/dev
-	NONINTERFERENCE_PAIRS=$(N) $(BIN)/pytest -n $(JOBS) -m 'not hapi' tests/noninterference $(ARGS)
+	NONINTERFERENCE_PAIRS=$(or $(N),5000) $(BIN)/pytest -n $(JOBS) -m 'not hapi' tests/noninterference $(ARGS)
 
 $(VENV)/container: $(VENV)/dev
 	$(BIN)/python -m pip install --quiet --editable '.[container]'

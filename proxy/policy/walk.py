@@ -8,6 +8,7 @@ allow are masked, elements that R4 does not know are dropped.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from threading import RLock
 from typing import NamedTuple
 
 from proxy.fhir.codec import Json, JsonObject
@@ -62,6 +63,7 @@ class Compiler:
         self.bundles = BundleWalk(self.resources)
         self.nowhere = Scope.nowhere()
         self._walkers: dict[tuple[object, ...], Walker] = {}
+        self._making = RLock()  # long steps run in threads
         self._predicates: dict[str, Predicate] = {}
 
     def nodes_of(self, parent: str, prop: Property, roots: Nodes, nodes: Nodes) -> Nodes:
@@ -97,17 +99,26 @@ class Compiler:
             site.document,
         )
         found = self._walkers.get(key)
-        if found is None:
+        return self._make_once(key, site) if found is None else found
+
+    def _make_once(self, key: tuple[object, ...], site: Site) -> Walker:
+        with self._making:
+            found = self._walkers.get(key)
+            if found is not None:
+                return found
             cell: list[Walker] = []
 
             # A site can contain itself (section.section): it is entered by a forward reference.
             def forward(obj: JsonObject, scope: Scope) -> JsonObject | None:
+                if not cell:
+                    with self._making:  # another thread is not yet done with what lies below
+                        pass
                 return cell[0](obj, scope)
 
             self._walkers[key] = forward
             cell.append(self._make_walker(site))
-            found = self._walkers[key] = cell[0]
-        return found
+            self._walkers[key] = cell[0]
+            return cell[0]
 
     def selected(self, nodes: Nodes, value: Json, claims: Mapping[str, object]) -> Nodes:
         return tuple(n for n in nodes if not n.predicate or self.test(n.predicate)(value, claims))
