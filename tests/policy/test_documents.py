@@ -97,5 +97,5 @@ def private(document: Any) -> list[Any]:
 def moves_dates(policy: str) -> bool:
     """Whether dates are shown as other dates."""
     found = find_policy(policy)
-    lines = [*found.elements, *found.datatypes.values()]
-    return any(line.method.name == "shift" for line in lines)
+    methods = [r.method for r in found.elements] + [r.method for r in found.datatypes.values()]
+    return any(method.name == "shift" for method in methods)
