@@ -182,6 +182,7 @@ _FINENESS = (
     "country",
     "state",
     "zip3",
+    "zip3-padded",
     "zip5",
     "age-band",
     "range",

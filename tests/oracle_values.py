@@ -111,10 +111,10 @@ def generalize(method: Method, code: str, value: Json, tables: Tables) -> Json |
         return text if text.lower() in tables.countries else None
     if to == "zip5":
         return text[:5] if re.fullmatch(r"\d{5}(-?\d{4})?", text, re.ASCII) else None
-    if to == "zip3":
+    if to in ("zip3", "zip3-padded"):
         if not re.fullmatch(r"\d{3}|\d{5}(-?\d{4})?", text, re.ASCII):
             return None
-        return tables.zip3.get(text[:3], "000")
+        return tables.zip3.get(text[:3], "000") + ("00" if to == "zip3-padded" else "")
     raise AssertionError(f"the oracle does not know generalize to {to}")
 
 

@@ -15,10 +15,12 @@ from proxy.lenses.dates import DATES, month_of, year_of
 from proxy.lenses.numbers import AGE_BANDS, NUMBERS, QUANTITIES, ShownStep, read_steps, step_down
 from proxy.lenses.places import (
     ShownZip3,
+    ShownZip3Padded,
     ShownZip5,
     show_country,
     show_state,
     show_zip3,
+    show_zip3_padded,
     show_zip5,
 )
 
@@ -39,6 +41,7 @@ TEXTS: dict[str, TextScale] = {
     "year": TextScale(year_of, DATES, ("date", ShownDay("year"))),
     "month": TextScale(month_of, DATES, ("date", ShownDay("month"))),
     "zip3": TextScale(show_zip3, _STRING, ("string", ShownZip3())),
+    "zip3-padded": TextScale(show_zip3_padded, _STRING, ("string", ShownZip3Padded())),
     "zip5": TextScale(show_zip5, _STRING, ("string", ShownZip5())),
     "state": TextScale(show_state, _STRING, ("string", SameText())),
     "country": TextScale(show_country, _STRING, ("string", SameText())),
@@ -57,13 +60,15 @@ class Generalize(LensMethod):
 
     ``to`` says how: ``year``, ``month`` (dates; an instant has no shorter form: it is removed
     where it is optional and becomes the first instant of the shown year where it is required);
-    ``zip5``, ``zip3`` (Census ZCTA populations, ``000`` where 20,000 or fewer live); ``state``,
-    ``country`` (a known code or name, else masked); ``age-band`` (five-year bands, shown by their
-    lower border); ``range`` with ``steps`` (the lower border of the step); ``map = "file"`` for
-    codes (a TOML table from code to the code shown; what is not in it is masked).
+    ``zip5``, ``zip3`` (Census ZCTA populations, ``000`` where 20,000 or fewer live),
+    ``zip3-padded`` (the same as five digits: 30300, 00000); ``state``, ``country`` (a known code
+    or name, else masked); ``age-band`` (five-year bands, shown by their lower border); ``range``
+    with ``steps`` (the lower border of the step); ``map = "file"`` for codes (a TOML table from
+    code to the code shown; what is not in it is masked).
 
     A search asks for values as they are shown: a year (``YYYY``, with ``eq``, ``ne``, ``ge``,
-    ``gt``, ``le``, ``lt``), a month, three or five digits, the border of a step, a mapped code.
+    ``gt``, ``le``, ``lt``), a month, three or five digits, three digits and two zeros,
+    the border of a step, a mapped code.
 
     Example: ``date = { method = "generalize", to = "year" }`` shows 1974-11-24 as 1974.
     """

@@ -20,6 +20,7 @@ from proxy.errors import BadValue, Forbidden
 from proxy.lenses.backward import Listed
 
 HIDDEN_ZIP3 = "000"  # 45 CFR 164.514(b)(2)(i)(B)(2)
+PADDING = "00"
 
 _ZIP = re.compile(r"(\d{5})(?:-?\d{4})?")
 
@@ -65,6 +66,13 @@ def show_zip3(text: str) -> str | None:
     stripped = text.rstrip()
     prefix = stripped if re.fullmatch(r"[0-9]{3}", stripped) else (show_zip5(text) or "")[:3]
     return zip3_table().get(prefix, HIDDEN_ZIP3) if prefix else None
+
+
+def show_zip3_padded(text: str) -> str | None:
+    """:func:`show_zip3` as five digits, the last two of them zeros, which is the form of the
+    anonymized-eICR guide (eicr-anon-patient: 30302 is shown as 30300)."""
+    shown = show_zip3(text)
+    return None if shown is None else shown + PADDING
 
 
 def show_state(text: str) -> str | None:
@@ -114,3 +122,19 @@ class ShownZip3(Listed):
         shown = (value,) if any(p.startswith(value) for p in zip3_table().values()) else ()
         hidden = hidden_zip3() if HIDDEN_ZIP3.startswith(value) else ()
         return tuple(dict.fromkeys(shown + hidden))
+
+
+@dataclass(frozen=True, slots=True)
+class ShownZip3Padded(ShownZip3):
+    """Backward of ``zip3-padded``: as of ``zip3``, asked for with the zeros."""
+
+    form: str = "five digits that end in 00 (00000 for areas where few live)"
+
+    def check(self, value: str) -> None:
+        if not re.fullmatch(r"[0-9]{3}00", value):
+            raise Forbidden("Ask for a postal code as it is shown: five digits that end in 00.")
+        if value[:3] in hidden_zip3() and value[:3] != HIDDEN_ZIP3:
+            raise Forbidden("Postal codes of areas where few live show as 00000; ask for that.")
+
+    def values(self, value: str) -> tuple[str, ...]:
+        return ShownZip3.values(self, value[:3])

@@ -124,7 +124,7 @@ def identifies(parent: str, prop: Property) -> bool:
 # Of two transforms the one further left shows less.
 _STRENGTH = (
     "narrative", "pseudonymize", "country", "year", "state", "age-band", "range", "map", "zip3",
-    "month", "zip5",
+    "zip3-padded", "month", "zip5",
 )  # fmt: skip
 
 

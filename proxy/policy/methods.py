@@ -22,7 +22,10 @@ def rank(method: Method) -> int:
 
 
 # Of two transforms of one value, the pairs (less, more) where the second shows at least as much.
-_FINER = frozenset({("year", "month"), ("zip3", "zip5")})
+_FINER = frozenset({("year", "month"), ("zip3", "zip5"), ("zip3-padded", "zip5")}) | {
+    ("zip3", "zip3-padded"),  # the same digits, written otherwise
+    ("zip3-padded", "zip3"),
+}
 
 
 def shows_less(one: Method, other: Method) -> bool:

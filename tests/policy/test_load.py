@@ -232,7 +232,7 @@ def test_shipped_research_views_show_every_type_of_case_reports() -> None:
 
 TYPES = ("date", "dateTime", "instant", "string", "code", "Coding", "CodeableConcept", "Quantity",
          "Age", "decimal", "integer", "Identifier", "Narrative", "HumanName", "boolean", "Period")
-SIMPLE = ("year", "month", "zip5", "zip3", "state", "country", "age-band")
+SIMPLE = ("year", "month", "zip5", "zip3", "zip3-padded", "state", "country", "age-band")
 GENERALIZE: tuple[tuple[tuple[str, object], ...], ...] = (
     *((("to", to),) for to in SIMPLE),
     (("steps", (0, 18)), ("to", "range")),

@@ -28,8 +28,8 @@ IDENTIFYING = (
 )  # fmt: skip
 HIDING = (Method("remove"), Method("mask"))
 COARSE = (
-    *(Method("generalize", (("to", to),)) for to in ("year", "month", "zip3", "zip5", "state",
-                                                     "country", "age-band")),
+    *(Method("generalize", (("to", to),)) for to in ("year", "month", "zip3", "zip3-padded",
+                                                     "zip5", "state", "country", "age-band")),
     Method("generalize", (("steps", (0, 18, 65)), ("to", "range"))),
     Method("generalize", (("map", (("a", "b"), ("c", "b"))),)),
 )  # fmt: skip
