@@ -61,7 +61,7 @@ class Oracle(Bundles):
         }
         kind = resource["resourceType"]
         contained = Contained(
-            inside, lambda r: self.shows_resource(r, context), self.pseudonymous(kind)
+            inside, lambda r: self.shows_resource(r, context, True), self.pseudonymous(kind)
         )
         place = Place(context, identity, bundle, contained)
         out = self.body(resource, shown_id, place)
@@ -119,7 +119,7 @@ class Oracle(Bundles):
         def show(name: str) -> None:
             reference = scope.show(name)
             assert reference is not None
-            place.names_container = False
+            place.names_container, place.part = False, name
             bodies[name] = self.body(scope.resources[name], reference[1:], place, inside=True)
 
         def follow() -> None:

@@ -36,9 +36,9 @@ class Bundles(Elements):
         """One resource as shown; None if it does not show."""
         raise NotImplementedError
 
-    def shows_resource(self, resource: Json, context: Context) -> bool:
-        """Whether the resource's type rule shows it, no modifierExtension withholds it, and its
-        type's rows have it."""
+    def shows_resource(self, resource: Json, context: Context, contained: bool = False) -> bool:
+        """Whether the resource's type rule shows it, no modifierExtension withholds it, its type's
+        rows have it, and it bears the labels that are required (a contained one has none)."""
         if not facts.is_resource(resource):
             return False
         kind = resource["resourceType"]
@@ -46,7 +46,9 @@ class Bundles(Elements):
             return False
         method = self.effective((Step(kind, kind, kind, resource),), context, True)
         return method.name == "pass" or (
-            method.name == "keep" and not self.withheld(kind, resource, nowhere(context))
+            method.name == "keep"
+            and not self.withheld(kind, resource, nowhere(context))
+            and (contained or all(bears(resource, x) for x in self.policy.requires))
         )
 
     def bundle_members(self, bundle: Json, out: dict[str, Json], place: Place) -> None:
@@ -167,6 +169,16 @@ class Bundles(Elements):
                 if url and "?" not in text:
                     return {"relation": link["relation"], "url": f"{context.public}/{url}"}
         return None
+
+
+def bears(resource: Json, label: str) -> bool:
+    """Whether a resource is labelled so."""
+    meta = resource.get("meta")
+    held = as_list(meta.get("security")) if isinstance(meta, dict) else []
+    system = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
+    return any(
+        isinstance(c, dict) and c.get("system") == system and c.get("code") == label for c in held
+    )
 
 
 def nowhere(context: Context) -> Place:

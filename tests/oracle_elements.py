@@ -96,6 +96,8 @@ class Elements(Required):
                     shown.append(result)
             if not shown:
                 return {}
+            if is_once(decision):
+                del shown[1:]
             return {prop.name: shown if prop.many else shown[0]}
         if prop.many and sibling is not None and not isinstance(sibling, list):
             sibling = None
@@ -110,6 +112,8 @@ class Elements(Required):
             pair = self.primitive(kind, parent, prop, item, beside, decision, required, place)
             if pair is not None:
                 results.append(pair)
+                if is_once(decision):
+                    break
         return join(prop, results)
 
     def primitive(
@@ -161,9 +165,14 @@ class Elements(Required):
                 if value is None:
                     return None
             return value, ({"extension": extensions} if extensions else None)
-        result = transform(method, prop.code, value, self.tables, place.context.namer, False)
+        namer, today = place.context.namer, place.context.today
+        result = transform(
+            method, prop.code, value, self.tables, namer, False, place.bearer, today=today
+        )
         if result is None:
             return masked
+        if isinstance(result, dict):
+            return None, result
         if prop.code == "instant" and not required:
             return None
         return result, None
@@ -214,7 +223,11 @@ class Elements(Required):
         if absent and not set(value) - {"id", "extension"}:
             return {"extension": absent}
         document = is_document_identifier(lineage)
-        result = transform(method, code, value, self.tables, place.context.namer, document)
+        own = "." not in kind and kind != "Extension"
+        namer = place.context.namer
+        result = transform(
+            method, code, value, self.tables, namer, document, place.bearer, own
+        )
         if result is None:
             if code == "Identifier" and not lacks_value(value):
                 return facts.masked_complex(code, value) | opened
@@ -288,6 +301,11 @@ class Elements(Required):
 def lacks_value(identifier: dict[str, Json]) -> bool:
     system = identifier.get("system")
     return identifier.get("value") is None and (system is None or isinstance(system, str))
+
+
+def is_once(decision: Decision) -> bool:
+    """Whether one masked item stands for all."""
+    return decision.method is not None and decision.method.param("once") is True
 
 
 def align(value: Json, sibling: Json, many: bool) -> list[tuple[Json, Json]]:

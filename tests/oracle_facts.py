@@ -184,6 +184,7 @@ _FINENESS = (
     "zip3",
     "zip3-padded",
     "zip5",
+    "age-range",
     "age-band",
     "range",
 )

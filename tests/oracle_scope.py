@@ -123,6 +123,16 @@ class Place:
     bundle: BundleScope | None
     contained: Contained
     names_container: bool = False  # a shown reference was "#"
+    part: str = ""  # id of the contained resource, if this is one
+
+    @property
+    def bearer(self) -> str:
+        """How the resource is named: Type/id if it is the upstream's; empty if it has no name."""
+        ours = upstream_id(self.identity, self.context)
+        name = "/".join(ours) if ours else self.identity
+        if not name or name.startswith("#"):
+            return ""
+        return f"{name}#{self.part}" if self.part else name
 
     @property
     def base(self) -> str:

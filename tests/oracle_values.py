@@ -14,11 +14,12 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Protocol
 
-from proxy.fhir.codec import Fragment
+from proxy.fhir.codec import Fragment, encode
 from proxy.policy.model import Method
-from tests.oracle_facts import Json, masked_narrative, read_day
+from tests.oracle_facts import Json, dar, masked_narrative, read_day
 
 UCUM = "http://unitsofmeasure.org"
+NAME_USES = ["usual", "official", "temp", "nickname", "anonymous", "old", "maiden"]
 AGE_WORDS = ("age", "aged", "of", "old")
 
 
@@ -29,6 +30,7 @@ class Pseudonymizer(Protocol):
     def show_uri(self, uri: str) -> str: ...
     def show_identifier(self, system: str | None, value: str) -> tuple[str, str]: ...
     def show_document_identifier(self, value: str) -> tuple[str, str]: ...
+    def show_person(self, bearer: str) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +60,54 @@ def to_number(value: Json) -> Decimal | None:
 
 
 def transform(
-    method: Method, code: str, value: Json, tables: Tables, namer: Pseudonymizer, document: bool
+    method: Method,
+    code: str,
+    value: Json,
+    tables: Tables,
+    namer: Pseudonymizer,
+    document: bool,
+    bearer: str = "",
+    own: bool = True,
+    today: date = date.min,
 ) -> Json | None:
-    """``value`` of type ``code`` as ``method`` shows it; None if it cannot be read."""
+    """``value`` of type ``code`` as ``method`` shows it; None if it cannot be read.
+
+    ``bearer``: how the resource is named that holds it; ``own``: it is the resource's own element.
+    """
+    if method.name == "surrogate":
+        return stand_in(method, value, namer, bearer, own)
     if method.name == "pseudonymize":
         return pseudonymize(value, namer, document)
     if method.name == "narrative":
         return masked_narrative(str(method.param("text", "MASKED")))
     if method.name == "generalize":
+        if method.param("to") == "age-range":
+            return age_range(value, today)
         return generalize(method, code, value, tables)
     raise AssertionError(f"the oracle does not know the method {method.name}")
+
+
+def stand_in(
+    method: Method, value: Json, namer: Pseudonymizer, bearer: str, own: bool
+) -> Json | None:
+    """The name of nobody in place of a person's."""
+    if not bearer:
+        return None
+    given = str(method.param("given", "Pseudo"))
+    family = str(method.param("family", "StudySubject"))
+    if isinstance(value, str):
+        return f"{given} {family}-{namer.show_person(bearer)}"
+    if not isinstance(value, dict):
+        return None
+    said = {k: value.get(k) for k in ("text", "family", "given")}
+    whom = bearer if own else f"{bearer} {encode(list(said.values())).decode()}"
+    family = f"{family}-{namer.show_person(whom)}"
+    out: dict[str, Json] = {}
+    if value.get("use") in NAME_USES:
+        out["use"] = value["use"]
+    if said["text"] is not None and said["family"] is None and said["given"] is None:
+        return out | {"text": f"{given} {family}"}
+    return out | {"family": family, "given": [given]}
 
 
 def pseudonymize(value: Json, namer: Pseudonymizer, document: bool) -> Json | None:
@@ -116,6 +156,21 @@ def generalize(method: Method, code: str, value: Json, tables: Tables) -> Json |
             return None
         return tables.zip3.get(text[:3], "000") + ("00" if to == "zip3-padded" else "")
     raise AssertionError(f"the oracle does not know generalize to {to}")
+
+
+def age_range(value: Json, today: date) -> Json | None:
+    """The five years in which the age of this calendar year lies, beside a masked birth date."""
+    day = read_day("date", value)
+    if day is None or day[0] > today.year:
+        return None
+    for low in range(0, 90, 5):
+        if day[0] + low + 4 >= today.year:
+            break
+    else:
+        low = 90
+    text = f"{low}-{low + 4}" if low < 90 else "90+"
+    shown = {"url": "urn:ecr-proxy:age-range", "valueString": text}
+    return {"extension": [*dar()["extension"], shown]}
 
 
 def lower_border(steps: tuple[object, ...], code: str, value: Json) -> Json | None:

@@ -78,4 +78,4 @@ def method(name: str) -> LensMethod:
 
 
 def _load() -> None:
-    from proxy.lenses import generalize, narrative, pseudonyms, redact  # noqa: F401
+    from proxy.lenses import generalize, narrative, pseudonyms, redact, surrogate  # noqa: F401

@@ -15,11 +15,13 @@ from datetime import date
 from decimal import Decimal
 
 from proxy.fhir.codec import Json, number
+from proxy.lenses.context import DATA_ABSENT_REASON, LensContext
 from proxy.lenses.dates import read_date
 from proxy.lenses.numbers import UCUM
 
 LOINC, SNOMED = "http://loinc.org", "http://snomed.info/sct"
 BIRTH_DATE = (LOINC, "21112-8")
+AGE_RANGE = "urn:ecr-proxy:age-range"  # the extension that shows one
 
 _SYSTEMS = {
     LOINC: (LOINC, "urn:oid:2.16.840.1.113883.6.1"),
@@ -101,6 +103,23 @@ def birthday(text: str) -> date | None:
 def age_on(born: date, today: date) -> int:
     """Completed years of someone born on ``born``."""
     return today.year - born.year - ((today.month, today.day) < (born.month, born.day))
+
+
+def show_age_range(value: Json, context: LensContext) -> Json | None:
+    """What stands beside a birth date that is masked: the age reached this year, by five years,
+    from 90 on as one; None if there is none."""
+    parts = read_date(value) if isinstance(value, str) else None
+    age = -1 if parts is None else context.today.year - parts[0]
+    if age < 0:
+        return None
+    low = age // 5 * 5
+    text = "90+" if low >= 90 else f"{low}-{low + 4}"
+    return {
+        "extension": [
+            {"url": DATA_ABSENT_REASON, "valueCode": "masked"},
+            {"url": AGE_RANGE, "valueString": text},
+        ]
+    }
 
 
 def is_older(birth_date: Json, oldest: int, today: date) -> bool:

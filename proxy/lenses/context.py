@@ -15,6 +15,7 @@ class Naming(Protocol):
     def show_uri(self, uri: str) -> str: ...
     def show_identifier(self, system: str | None, value: str) -> tuple[str, str]: ...
     def show_document_identifier(self, value: str) -> tuple[str, str]: ...
+    def show_person(self, bearer: str) -> str: ...
 
 
 class LensContext(Protocol):
@@ -22,6 +23,11 @@ class LensContext(Protocol):
 
     namer: Naming
     today: date
+
+    @property
+    def bearer(self) -> str:
+        """What the resource at hand is named by: ``Type/id`` of the upstream's, the absolute URL
+        of any other, ``#id`` behind it for a contained one. Empty if it has no name."""
 
 
 def masked() -> Json:

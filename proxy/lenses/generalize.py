@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from proxy.fhir.codec import Json
 from proxy.lenses import LensMethod, Transform, lens
+from proxy.lenses.ages import show_age_range
 from proxy.lenses.backward import Backward, NotTranslatable, SameText, ShownDay
 from proxy.lenses.codes import CODED, ShownCode, map_codes
 from proxy.lenses.context import LensContext
@@ -49,6 +50,7 @@ TEXTS: dict[str, TextScale] = {
 SUITS: dict[str, frozenset[str]] = {
     **{to: scale.suits for to, scale in TEXTS.items()},
     "age-band": frozenset({"Age", "Quantity"}),
+    "age-range": frozenset({"date"}),
     "range": NUMBERS | QUANTITIES,
     "map": CODED,
 }
@@ -62,9 +64,12 @@ class Generalize(LensMethod):
     where it is optional and becomes the first instant of the shown year where it is required);
     ``zip5``, ``zip3`` (Census ZCTA populations, ``000`` where 20,000 or fewer live),
     ``zip3-padded`` (the same as five digits: 30300, 00000); ``state``, ``country`` (a known code
-    or name, else masked); ``age-band`` (five-year bands, shown by their lower border); ``range``
-    with ``steps`` (the lower border of the step); ``map = "file"`` for codes (a TOML table from
-    code to the code shown; what is not in it is masked).
+    or name, else masked); ``age-band`` (five-year bands, shown by their lower border);
+    ``age-range`` (a birth date becomes data-absent-reason ``masked`` and an extension
+    ``urn:ecr-proxy:age-range`` with five years such as ``35-39``, or ``90+``: the age reached in
+    the year of asking, so that no birthday shows by the day on which it changes); ``range`` with
+    ``steps`` (the lower border of the step); ``map = "file"`` for codes (a TOML table from code to
+    the code shown; what is not in it is masked).
 
     A search asks for values as they are shown: a year (``YYYY``, with ``eq``, ``ne``, ``ge``,
     ``gt``, ``le``, ``lt``), a month, three or five digits, three digits and two zeros,
@@ -81,6 +86,8 @@ class Generalize(LensMethod):
             raise ValueError(f"generalize to {to} does not suit {type_code}")
         if to in TEXTS:
             return _text(TEXTS[to].show)
+        if to == "age-range":
+            return show_age_range
         if to == "map":
             return map_codes(dict(_pairs(params)), type_code)
         return step_down(_steps(to, params), type_code)
@@ -93,7 +100,7 @@ class Generalize(LensMethod):
                 return found
         elif to == "map" and search_type == "token":
             return ShownCode(_pairs(params))
-        elif to != "map" and search_type in ("number", "quantity"):
+        elif to not in ("map", "age-range") and search_type in ("number", "quantity"):
             return ShownStep(_steps(to, params))
         raise NotTranslatable
 

@@ -9,13 +9,15 @@ are frozen (``tests/vectors``):
 * what is no legal FHIR id (``_``, longer than 64): a UUID of its HMAC, which leads nowhere;
 * ``urn:uuid:`` and a UUID: one AES block; any other URI: a version 8 UUID of its HMAC;
 * an identifier: AES-SIV over its system and value, under a ``system`` that says so;
-* a document identifier: the same over its canonical value alone.
+* a document identifier: the same over its canonical value alone;
+* a person: 16 characters of base32 of the HMAC of what the resource is named by.
 """
 
 from __future__ import annotations
 
 import hmac
 import re
+from base64 import b32encode
 from functools import lru_cache
 from threading import Lock
 from typing import Final
@@ -99,6 +101,11 @@ class Namer:
         if len(value) > _LONGEST:
             return self._show_document(value)
         return self._shown_documents(value)
+
+    def show_person(self, bearer: str) -> str:
+        """16 characters (a-z, 2-7) that stand for the person whom the resource named ``bearer`` is
+        about. 80 bits: among 10^9 persons two share them by a chance below one in a million."""
+        return self._current.hashed_name(f"person/{bearer}")
 
     def real_document_identifier(self, system: str | None, value: str) -> str | None:
         """The canonical value that is shown as these; None if nothing is."""
@@ -208,6 +215,10 @@ class _Ciphers:
 
     def mapped_uuid(self, uuid: str) -> str:
         return str(UUID(bytes=self._uuids.encryptor().update(UUID(uuid).bytes)))
+
+    def hashed_name(self, source: str) -> str:
+        digest = hmac.digest(self._names, _bytes(source), "sha256")
+        return b32encode(digest[:10]).decode().lower()
 
     def hashed_uuid(self, source: str) -> str:
         digest = bytearray(hmac.digest(self._names, _bytes(source), "sha256")[:16])

@@ -45,7 +45,8 @@ class Remove(LensMethod):
 class Mask(LensMethod):
     """Presence and number are shown, as data-absent-reason ``masked``.
 
-    Example: ``"Patient.name" = "mask"`` shows two names as two masked items.
+    Example: ``"Patient.name" = "mask"`` shows two names as two masked items; ``{ method = "mask",
+    once = true }`` shows one, however many there are.
     """
 
     kind: LensKind = "hidden"

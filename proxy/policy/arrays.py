@@ -19,13 +19,13 @@ def complex_step(prop: Property, item: Item) -> Step:
     """The step of a complex property."""
     if item.walk is not None:
         return _walk_step(prop, item.walk, item.masked)
-    show, instead = item.show, item.masked
+    show, instead, most = item.show, item.masked, 1 if item.once else None
 
     def many(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
         if type(value) is list:
             shown: list[Json] = [s for v in value if (s := show(v, scope)) is not None]
             if shown:
-                out[key] = shown
+                out[key] = shown[:most]
         elif value is not None and instead is not None:
             out[key] = [instead()]
 

@@ -42,6 +42,7 @@ def build(draft: Draft) -> Policy:
         codes=_texts(draft, "codes.systems"),
         rows=dict(draft.rows),
         labels=_texts(draft, "labels") or (),
+        requires=_texts(draft, "requires") or (),
         profiles=_texts(draft, "profiles") or (),
         ages=_number(draft, "ages.oldest"),
         search=SearchSettings(
@@ -59,7 +60,7 @@ def build(draft: Draft) -> Policy:
 
 def digest(policy: Policy) -> str:
     """Hex SHA-256 of what the policy says, merged: where its lines stand makes no difference."""
-    form = {
+    form: dict[str, object] = {
         "name": policy.name,
         "title": policy.title,
         "basis": policy.basis,
@@ -84,6 +85,8 @@ def digest(policy: Policy) -> str:
             policy.search.chain,
         ],
     }
+    if policy.requires:
+        form["requires"] = policy.requires
     text = json.dumps(form, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

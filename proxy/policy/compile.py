@@ -87,8 +87,8 @@ class View:
         return self.identity or self._compiler.resources.visible(resource, claims)
 
     def limits(self, type_name: str) -> bool:
-        """Whether a row rule stands on resources of the type."""
-        return not self.identity and self._compiler.resources.rows.limits(type_name)
+        """Whether a row rule stands on resources of the type, or they need a label to exist."""
+        return not self.identity and self._compiler.resources.limits(type_name)
 
     def row_form(
         self, type_name: str, claims: Mapping[str, object]

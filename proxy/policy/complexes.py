@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.fhir.codec import Json, JsonObject
-from proxy.fhir.structure import Property, is_quantity, properties
+from proxy.fhir.structure import RESOURCES, Property, is_quantity, properties
 from proxy.lenses import method as lens_method
 from proxy.lenses.context import masked
 from proxy.lenses.narrative import masked_narrative
 from proxy.lenses.pseudonyms import DOCUMENT
+from proxy.lenses.surrogate import INNER
 from proxy.policy import ages
 from proxy.policy.decide import DOCUMENT_IDENTIFIERS, Decision, Mode, coding_rule
 from proxy.policy.extensions import BARE
@@ -32,6 +33,7 @@ class Item(NamedTuple):
     show: Show
     masked: Callable[[], Json] | None
     walk: Walker | None = None
+    once: bool = False  # one item stands for all
 
 
 def make_item(
@@ -49,9 +51,12 @@ def make_item(
         walk = compiler.walker(inner)
         return Item(_kept(walk, instead), instead, walk)
     if method.name == "mask":
-        return Item(_masked(compiler, compiler.walker(inner), prop), instead)
+        show = _masked(compiler, compiler.walker(inner), prop)
+        return Item(show, instead, once=method.param("once") is True)
     document = (site.type, prop.name) in DOCUMENT_IDENTIFIERS or site.document
     code = DOCUMENT if document and prop.type == "Identifier" else prop.type
+    if code == "HumanName" and site.type not in RESOURCES:
+        code = INNER
     walk = compiler.walker(inner) if opens else None
     return Item(_transformed(compiler, inner, code, walk), instead)
 

@@ -123,8 +123,8 @@ def identifies(parent: str, prop: Property) -> bool:
 
 # Of two transforms the one further left shows less.
 _STRENGTH = (
-    "narrative", "pseudonymize", "country", "year", "state", "age-band", "range", "map", "zip3",
-    "zip3-padded", "month", "zip5",
+    "narrative", "pseudonymize", "surrogate", "country", "year", "state", "age-range", "age-band",
+    "range", "map", "zip3", "zip3-padded", "month", "zip5",
 )  # fmt: skip
 
 

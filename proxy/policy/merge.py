@@ -8,7 +8,7 @@ from proxy.ecr.extensions import value_types
 from proxy.fhir.r4 import TYPES
 from proxy.lenses.pseudonyms import DOCUMENT
 from proxy.policy.datatypes import IDENTIFYING
-from proxy.policy.draft import Draft, ExtensionLine, PathLine, TypeLine
+from proxy.policy.draft import Draft, ExtensionLine, PathLine, Setting, TypeLine
 from proxy.policy.methods import rank, shows_less, spelled
 from proxy.policy.mistakes import Findings
 from proxy.policy.model import Method, RowRule, Source
@@ -47,7 +47,7 @@ def merge(base: Draft, child: Draft, findings: Findings) -> Draft:
     return Draft(
         child.name,
         child.file,
-        {**base.settings, **child.settings},
+        {**base.settings, **child.settings, **_required(base, child)},
         {**kept, **child.elements},
         {**base.datatypes, **child.datatypes},
         {url: line for url, line in extensions.items() if not _taken_back(url, base, child)},
@@ -65,6 +65,13 @@ def _both(base: Draft, child: Draft, removed: set[str]) -> dict[str, tuple[RowRu
         kind: (*kept.get(kind, ()), *child.rows.get(kind, ()))
         for kind in dict.fromkeys((*kept, *child.rows))
     }
+
+
+def _required(base: Draft, child: Draft) -> dict[str, Setting]:
+    """The labels that base and child require, which must all be there."""
+    held = [d.settings["requires"] for d in (base, child) if "requires" in d.settings]
+    texts = [t for s in held if isinstance(s.value, tuple) for t in s.value]
+    return {"requires": Setting(tuple(dict.fromkeys(texts)), held[-1].source)} if held else {}
 
 
 def _taken_back(url: str, base: Draft, child: Draft) -> bool:

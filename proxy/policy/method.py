@@ -56,7 +56,21 @@ def read_method(entry: Entry, findings: Findings) -> Method | None:
         return _generalize(value, source, findings)
     if name == "narrative":
         return _narrative(value, source, findings)
+    if name == "mask" and value.get("once"):
+        return Method("mask", (("once", True),))
+    if name == "surrogate":
+        return _surrogate(value, source, findings)
     return Method(name)
+
+
+def _surrogate(value: dict[str, object], source: Source, findings: Findings) -> Method | None:
+    parts = sorted((key, str(text)) for key, text in value.items() if key != "method")
+    for key, text in parts:
+        if not text.strip() or not text.isprintable():
+            what = f"{key} is empty or has control characters"
+            findings.wrong(source, what, 'write family = "StudySubject", given = "Pseudo"')
+            return None
+    return Method("surrogate", tuple(parts))
 
 
 def _narrative(value: dict[str, object], source: Source, findings: Findings) -> Method | None:

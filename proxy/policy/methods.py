@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from proxy.lenses.generalize import SUITS
+from proxy.lenses.surrogate import NAMED
 from proxy.policy.model import Method
 
 DATES = frozenset({"date", "dateTime", "instant"})
@@ -79,7 +80,7 @@ METHODS: Mapping[str, Spec] = {
     "keep": Spec(_any, "every type"),
     "remove": Spec(_any, "every type"),
     "pass": Spec(lambda code: code in PASSED, "the types " + ", ".join(PASSED) + " as a whole"),
-    "mask": Spec(_maskable, "elements but narratives and whole resources"),
+    "mask": Spec(_maskable, "elements but narratives and whole resources", {"once": bool}),
     "pseudonymize": Spec(lambda code: code == "Identifier", "Identifier"),
     "generalize": Spec(
         _any,
@@ -89,7 +90,11 @@ METHODS: Mapping[str, Spec] = {
     "narrative": Spec(lambda code: code == "Narrative", "Narrative", {"text": str, "from": str}),
     "shift": Spec(_any, "dates", {"range": list, "by-system": str}, later=True),
     "scrub": Spec(_any, "string", later=True),
-    "surrogate": Spec(_any, "string", later=True),
+    "surrogate": Spec(
+        lambda code: code in ("HumanName", "string"),
+        "names: HumanName and " + ", ".join(sorted(NAMED)),
+        {"family": str, "given": str},
+    ),
 }
 
 

@@ -113,7 +113,8 @@ class Policy:
     ``$document``, ``$everything``).
     ``ids``: type to ``pseudonym`` or ``real``, ``ids_default`` for the others. ``codes``: code
     system prefixes, or None where the policy has no ``[codes]`` (all codes show). ``rows``: type
-    to its row rules, which must all hold (a base's and its child's). ``ages``: the
+    to its row rules, which must all hold (a base's and its child's). ``requires``: the labels
+    without which no resource exists. ``ages``: the
     oldest age shown exactly, or None. ``oldest`` of the file: 89 means 90 and more are one group.
     ``digest``: hex SHA-256 of the merged policy's canonical form; changes with any rule.
     """
@@ -131,6 +132,7 @@ class Policy:
     codes: tuple[str, ...] | None
     rows: Mapping[str, tuple[RowRule, ...]] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
     ages: int | None = None
     search: SearchSettings = SearchSettings()

@@ -45,8 +45,9 @@ def mask_malformed(key: str, value: Json, out: JsonObject) -> None:
 def scalar(
     method: Method, code: str, *, required: bool = False, check: Check | None = None
 ) -> Callable[[Json, Scope], object]:
-    """The function from one value to what is shown of it, ``GONE`` or ``MASK``. ``check``: whether
-    a value is well-formed; without it, by its type."""
+    """The function from one value to what is shown of it, ``GONE`` or ``MASK``; an object is what
+    stands beside a value that is not shown. ``check``: whether a value is well-formed; without it,
+    by its type."""
     if method.name in ("keep", "pass"):
         is_formed = check or checker(code, FORMS.get(code))
         if code == "canonical":
@@ -186,6 +187,8 @@ def _single(show: Callable[[Json, Scope], object], legal: str | None) -> Step:
                 out[key] = legal
             else:
                 out["_" + key] = masked()
+        elif isinstance(shown, dict):
+            out["_" + key] = shown
         elif shown is not GONE:
             out[key] = shown  # type: ignore[assignment]
 
@@ -238,6 +241,7 @@ def _list_step(
     decision: Decision,
 ) -> Step:
     kept, hides = decision.shown, decision.method.name == "mask"
+    most = 1 if decision.method.param("once") is True else None
     extensions = compiler.extensions
 
     def reasons(value: Json, sibling: Json, scope: Scope) -> Json:
@@ -270,12 +274,15 @@ def _list_step(
             if result is MASK:
                 shown.append(legal)
                 notes.append(masked() if legal is None else None)
+            elif isinstance(result, dict):
+                shown.append(None)
+                notes.append(result)
             else:
                 shown.append(result)  # type: ignore[arg-type]
                 notes.append(reasons(one, note, scope) if kept else None)
         if shown:
-            out[name] = shown
+            out[name] = shown[:most]
             if any(n is not None for n in notes):
-                out["_" + name] = notes
+                out["_" + name] = notes[:most]
 
     return step

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path as FilePath
 
 from proxy.fhir.structure import RESOURCES
+from proxy.lenses.surrogate import NAMED
 from proxy.policy import settings
 from proxy.policy.datatypes import read_datatype
 from proxy.policy.draft import Draft, ExtensionLine, PathLine, TypeLine
@@ -21,7 +22,7 @@ from proxy.policy.row_lines import read_rows
 TABLES = frozenset(
     ["access", "ids", "elements", "datatypes", "extensions", "codes", "rows", "search", "ages"]
 )
-TOP = frozenset(["title", "basis", "extends", "labels", "profiles", "view", "document"])
+TOP = frozenset(["title", "basis", "extends", "labels", "requires", "profiles", "view", "document"])
 
 
 def read_draft(file: FilePath, shown: str, findings: Findings) -> Draft:
@@ -174,7 +175,9 @@ def _element(entry: Entry, draft: Draft, findings: Findings) -> None:
         )
         return
     types, whole = path.places[-1].types, len(path.steps) == 1
-    if method is not None and _fits(entry.source, method, types, findings, resource=whole):
+    if method is not None and _fits(
+        entry.source, method, types, findings, plain=path.plain, resource=whole
+    ):
         draft.elements[path.key] = PathLine(path, method, entry.source)
 
 
@@ -184,9 +187,11 @@ def _fits(
     types: tuple[str, ...],
     findings: Findings,
     *,
+    plain: str = "",
     resource: bool = False,
 ) -> bool:
-    """Whether the method suits the types that a line is about; ``resource``: a whole one."""
+    """Whether the method suits the types that a line is about. ``plain``: its path without
+    predicates, if it has one; ``resource``: it is about a whole one."""
     name = method.name
     if resource and name not in ("keep", "pass", "remove"):
         what = f"{name} does not suit a resource type"
@@ -200,6 +205,8 @@ def _fits(
         )
         return False
     bad = [code for code in types if not suits(method, code)]
+    if name == "surrogate" and types == ("string",) and plain not in NAMED:
+        bad = ["string"]  # which names no person
     if not bad:
         return True
     if len(types) > 1 and len(bad) < len(types):

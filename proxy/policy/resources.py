@@ -43,6 +43,7 @@ class Resources:
         self._updated = None if line is None else primitives.scalar(line.method, "instant")
         self._profiles = policy.profiles
         self._labels = policy.labels
+        self._requires = frozenset(policy.requires)
 
     def root(self, resource: JsonObject, scope: Scope) -> JsonObject | None:
         """A resource that is answered by itself, under its shown id."""
@@ -61,15 +62,21 @@ class Resources:
         finally:
             scope.url = outer
 
-    def visible(self, resource: JsonObject, claims: Mapping[str, object]) -> bool:
+    def visible(
+        self, resource: JsonObject, claims: Mapping[str, object], *, contained: bool = False
+    ) -> bool:
         """Whether the resource shows at all."""
-        return self.start(resource, claims) is not None
+        return self.start(resource, claims, contained=contained) is not None
+
+    def limits(self, type_name: str) -> bool:
+        """Whether it depends on more than the type's line which resources of the type exist."""
+        return bool(self._requires) or self.rows.limits(type_name)
 
     def resource(
         self, resource: JsonObject, scope: Scope, shown_id: str | None, *, contained: bool = False
     ) -> JsonObject | None:
         """Any resource, anew at its own type's lines, under the id given."""
-        start = self.start(resource, scope.claims)
+        start = self.start(resource, scope.claims, contained=contained)
         if start is None:
             return None
         return self.walk(start, resource, scope, shown_id, contained=contained)
@@ -90,8 +97,10 @@ class Resources:
         if start.walk is None:
             out.update({k: v for k, v in resource.items() if k not in ("resourceType", "id")})
             return out
-        outer = inner = scope.contained
+        outer, part = scope.contained, scope.part
+        inner = outer
         if not contained:
+            scope.part = ""
             meta = self._meta(resource.get("meta"), scope)
             if meta:
                 out["meta"] = meta
@@ -107,10 +116,12 @@ class Resources:
                 if shown:
                     out["contained"] = shown
         finally:
-            scope.contained = outer
+            scope.contained, scope.part = outer, part
         return out
 
-    def start(self, resource: JsonObject, claims: Mapping[str, object]) -> Start | None:
+    def start(
+        self, resource: JsonObject, claims: Mapping[str, object], *, contained: bool = False
+    ) -> Start | None:
         """Where the walk of a resource begins; None if the resource is not shown."""
         type_name = resource.get("resourceType")
         if type(type_name) is not str:
@@ -123,6 +134,10 @@ class Resources:
         opaque = "modifierExtension" in resource and start.walk is not None
         if opaque and self._compiler.extensions.withholds(resource):
             return None
+        # What is contained has no labels (R4, dom-5): those of its container count.
+        if self._requires and not contained and start.walk is not None:
+            if not self._requires <= _labels(resource):
+                return None
         return start if self.rows.hold(type_name, resource, claims) else None
 
     def _find(
@@ -181,7 +196,7 @@ class Resources:
             if isinstance(item, dict) and isinstance(id, str):
                 found.setdefault(id, item)
         real = self._compiler.policy.ids_default != "pseudonym"
-        return Contained(found, lambda r: self.visible(r, scope.claims), real)
+        return Contained(found, lambda r: self.visible(r, scope.claims, contained=True), real)
 
     def _reveal_contained(self, contained: Contained, scope: Scope) -> list[Json]:
         shown: dict[str, Json] = {}
@@ -190,7 +205,7 @@ class Resources:
             while done < len(contained.queue):  # the queue grows while it is worked through
                 id = contained.queue[done]
                 done += 1
-                name = contained.names[id]
+                name, scope.part = contained.names[id], id
                 shown[id] = self.resource(contained.resources[id], scope, name, contained=True)
             waiting = [i for i in contained.resources if i not in contained.names]
             if not any(self._names_container(i, contained, scope) for i in waiting):
@@ -208,3 +223,15 @@ class Resources:
             return contained.names.get(id) is not None
         contained.names[id] = None
         return False
+
+
+def _labels(resource: JsonObject) -> set[Json]:
+    """The codes of a resource's security labels that say what was done to it."""
+    meta = resource.get("meta")
+    held = meta.get("security") if isinstance(meta, dict) else None
+    return {
+        code
+        for label in (held if isinstance(held, list) else ())
+        if isinstance(label, dict) and label.get("system") == _LABELS
+        if isinstance(code := label.get("code"), str)
+    }

@@ -61,6 +61,9 @@ class _Nameless:
     def show_document_identifier(self, value: str) -> tuple[str, str]:
         return "urn:x:x", "x"
 
+    def show_person(self, bearer: str) -> str:
+        return "x"
+
 
 @dataclass(slots=True)
 class Scope:
@@ -83,6 +86,7 @@ class Scope:
     url: str = ""  # absolute URL of the Bundle at hand
     frames: list[Fates] = field(default_factory=list)
     contained: Contained | None = None
+    part: str = ""  # id of the contained resource at hand
     met: set[str] = field(default_factory=set)
     _seen: dict[tuple[str, str, str], tuple[str | None, str]] = field(default_factory=dict)
     _names: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -101,6 +105,14 @@ class Scope:
             shows=lambda type: True,
             pseudonym=lambda type: True,
         )
+
+    @property
+    def bearer(self) -> str:
+        """See :class:`proxy.lenses.context.LensContext`."""
+        named = self.url.removeprefix(self.bases.main + "/")
+        if not named or named[0] == "#":
+            return ""
+        return f"{named}#{self.part}" if self.part else named
 
     def identity(self, reference: Reference) -> str:
         """The absolute URL that names a thing, aliases of the upstream made its own base."""

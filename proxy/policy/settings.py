@@ -36,7 +36,7 @@ OPERATIONS = {name: type_ for type_, name in interaction.OPERATIONS}
 IDS = ("pseudonym", "real")
 TOTALS = ("none", "exact")
 _TOP_KEYS = frozenset(
-    ["title", "basis", "extends", "labels", "profiles", "view", "document", "ages"]
+    ["title", "basis", "extends", "labels", "requires", "profiles", "view", "document", "ages"]
 )
 _URL = re.compile(r"(https?://[^\s|/]+(/[^\s|]*)?|urn:(oid|uuid):[^\s|]+)")
 # Long enough to begin one authority's systems: http://loinc.org, urn:oid:2.16.840, urn:ietf:bcp
@@ -52,7 +52,7 @@ def read_top(entry: Entry, draft: Draft, findings: Findings) -> None:
         findings.wrong(source, f"there is no key {name}", offer(name, _TOP_KEYS))
     elif name == "document":
         findings.wrong(source, "document is not yet supported", "take it out")
-    elif name in ("labels", "profiles"):
+    elif name in ("labels", "requires", "profiles"):
         texts = _texts(entry, f'{name} = ["…"]', findings)
         good = tuple(t for t in texts or () if _listed(name, t, entry, findings))
         if texts is not None:
@@ -72,7 +72,7 @@ def read_top(entry: Entry, draft: Draft, findings: Findings) -> None:
 
 
 def _listed(name: str, text: str, entry: Entry, findings: Findings) -> bool:
-    if name == "labels" and text not in LABELS:
+    if name in ("labels", "requires") and text not in LABELS:
         findings.wrong(
             entry.at(text),
             f"{text} is not a label of the kind alteration integrity",

@@ -1,0 +1,66 @@
+"""surrogate: stand-ins for the names of persons under a project's key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from proxy.fhir.codec import Json, encode
+from proxy.lenses import LensKind, LensMethod, Transform, lens
+from proxy.lenses.context import LensContext
+
+# A HumanName that is not its resource's own: of a contact, in an extension.
+INNER = "HumanName.inner"
+# Strings that hold the name of the person whom their resource is about.
+NAMED = frozenset({"FamilyMemberHistory.name"})
+FAMILY, GIVEN = "StudySubject", "Pseudo"
+
+# R4, name-use 4.0.1
+_USES = frozenset({"usual", "official", "temp", "nickname", "anonymous", "old", "maiden"})
+
+
+@lens("surrogate")
+class Surrogate(LensMethod):
+    """The name of a person becomes a stand-in: a family name that ends in 16 characters made for
+    that person, and a fixed given name.
+
+    A person is the resource that bears the name, wherever it stands: a Patient has the same
+    stand-in alone and in every document, another sender's Patient of the same id has another. Only
+    ``use`` stays; ``text`` is given where the source has nothing else. Names inside a resource
+    that are not its own (of a contact) have stand-ins of their own, by resource and stored name. In
+    a text (FamilyMemberHistory.name) the stand-in is "given family". A resource that has neither
+    id nor full URL names no person: its names are masked. No search reads a stand-in.
+
+    ``family`` and ``given``: the fixed parts, ``StudySubject`` and ``Pseudo`` unless said.
+
+    Example: ``HumanName = "surrogate"`` shows John Robert Smith as Pseudo
+    StudySubject-k5jx7zq2m4vd3rwa.
+    """
+
+    kind: LensKind = "coarse"
+    suits = frozenset({"HumanName", INNER, "string"})
+
+    def bind(self, params: Mapping[str, object], type_code: str) -> Transform:
+        if type_code not in self.suits:
+            raise ValueError(f"surrogate does not suit {type_code}")
+        family, given = str(params.get("family", FAMILY)), str(params.get("given", GIVEN))
+
+        def show_text(value: Json, context: LensContext) -> Json | None:
+            if not isinstance(value, str) or not context.bearer:
+                return None
+            return f"{given} {family}-{context.namer.show_person(context.bearer)}"
+
+        def show_name(value: Json, context: LensContext) -> Json | None:
+            if not isinstance(value, dict) or not context.bearer:
+                return None
+            text, *parts = stored = [value.get(name) for name in ("text", "family", "given")]
+            person = context.bearer
+            if type_code == INNER:
+                person += " " + encode(stored).decode()
+            stand_in = f"{family}-{context.namer.show_person(person)}"
+            use = value.get("use")
+            shown: dict[str, Json] = {"use": use} if isinstance(use, str) and use in _USES else {}
+            if text is not None and parts == [None, None]:
+                return {**shown, "text": f"{given} {stand_in}"}
+            return {**shown, "family": stand_in, "given": [given]}
+
+        return show_text if type_code == "string" else show_name
