@@ -150,6 +150,8 @@ class Elements(Required):
         if decision.keeps and not facts.is_well_formed(kind, prop, value):
             return masked
         aged = self.aged(kind, parent, prop, value, place)
+        if method.param("to") == "age-range":
+            aged = None  # the oldest are one range
         if aged == "remove":
             return None
         if aged == "mask":

@@ -35,10 +35,24 @@ def judge(draft: Draft, findings: Findings) -> None:
             judge_predicate(line, draft, findings)
         for path in _required(line, draft):
             _report_required(line, path, findings)
+    _once(draft, findings)
     for member in draft.datatypes.values():
         _required_member(member, findings)
     _ids(draft, findings)
     _doubts(draft, shown, findings)
+
+
+def _once(draft: Draft, findings: Findings) -> None:
+    """One item cannot stand for all where predicates show some of them otherwise."""
+    judged = {
+        line.path.plain
+        for line in draft.elements.values()
+        if any(step.predicate for step in line.path.steps)
+    }
+    for line in draft.elements.values():
+        if line.method.param("once") is True and line.path.plain in judged:
+            what = "one masked item cannot stand for those that a predicate selects"
+            findings.wrong(line.source, what, 'write "mask", or take the predicate out')
 
 
 def _identity(draft: Draft, findings: Findings) -> None:

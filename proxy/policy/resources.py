@@ -135,9 +135,9 @@ class Resources:
         if opaque and self._compiler.extensions.withholds(resource):
             return None
         # What is contained has no labels (R4, dom-5): those of its container count.
-        if self._requires and not contained and start.walk is not None:
-            if not self._requires <= _labels(resource):
-                return None
+        free = not self._requires or contained or start.walk is None
+        if not (free or self._requires <= _labels(resource)):
+            return None
         return start if self.rows.hold(type_name, resource, claims) else None
 
     def _find(

@@ -340,6 +340,8 @@ def test_pseudonyms_are_frozen() -> None:
     for case in vectors["documents"]:
         shown = namer.show_document_identifier(case["value"])
         assert shown == (case["shown system"], case["shown"])
+    for case in vectors["persons"]:
+        assert namer.show_person(case["bearer"]) == case["shown"]
 
 
 def test_every_id_of_the_examples_leads_back(shared: Path) -> None:
