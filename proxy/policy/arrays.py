@@ -83,7 +83,7 @@ def run(step: Step | type | None, key: str, obj: JsonObject, scope: Scope, out: 
 def guarded_steps(
     prop: Property,
     tests: list[Predicate],
-    variants: Mapping[int, Mapping[str, Step | type]],
+    variant_of: Callable[[int], Mapping[str, Step | type]],
     steps: dict[str, Step | type],
 ) -> None:
     """A property some of whose rules stand under predicates: each item is judged, then walked by
@@ -92,7 +92,7 @@ def guarded_steps(
 
     def one(mini: JsonObject, value: Json, scope: Scope) -> JsonObject:
         mask = sum(1 << i for i, test in enumerate(tests) if test(value, scope.claims))
-        variant = variants[mask]
+        variant = variant_of(mask)
         out: JsonObject = {}
         for key in (name, beside):
             if key in mini:

@@ -84,7 +84,8 @@ def _as_masked(type_name: str, opened: JsonObject) -> Json:
     shown: JsonObject = {**_masked_object(), **opened}
     if type_name == "Composition.section":
         shown.setdefault("text", masked_narrative())
-        shown.setdefault("emptyReason", _withheld())
+        if "entry" not in shown:  # cmp-2: a section with entries has no reason to be empty
+            shown.setdefault("emptyReason", _withheld())
     return shown
 
 

@@ -159,10 +159,6 @@ def _element(entry: Entry, draft: Draft, findings: Findings) -> None:
         what = f"{entry.key[1]} is not the path's one spelling"
         findings.wrong(entry.source, what, f"write {path.respelt}")
     method = read_method(entry, findings)
-    for step, kind in zip(path.steps, path.places, strict=True):
-        if step.predicate and (kind.owner, kind.name) == ("Composition", "section"):
-            _not_yet(entry.source, "a predicate on Composition.section", findings)
-            return
     if path.steps[-1].predicate and len(path.steps) == 1:
         _not_yet(entry.source, "a predicate on a whole type, which selects resources,", findings)
         return

@@ -8,6 +8,7 @@ allow are masked, elements that R4 does not know are dropped.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from threading import RLock
 from typing import NamedTuple
 
@@ -177,14 +178,16 @@ class Compiler:
         if not guarded:
             self._plain_steps(site, prop, plain, decision, steps)
             return
-        variants: dict[int, dict[str, Step | type]] = {}
-        for mask in range(1 << len(guarded)):
+
+        @cache  # made when first met: of many predicates hardly any combination occurs
+        def variant(mask: int) -> Mapping[str, Step | type]:
             chosen = tuple(n for n in below if not n.predicate or mask >> guarded.index(n) & 1)
-            variant: dict[str, Step | type] = {}
-            self._plain_steps(site, prop, chosen, self._decide_at(site, prop, chosen), variant)
-            variants[mask] = variant
+            found: dict[str, Step | type] = {}
+            self._plain_steps(site, prop, chosen, self._decide_at(site, prop, chosen), found)
+            return found
+
         tests = [self.test(n.predicate) for n in guarded]
-        arrays.guarded_steps(prop, tests, variants, steps)
+        arrays.guarded_steps(prop, tests, variant, steps)
 
     def _decide_at(self, site: Site, prop: Property, nodes: Nodes) -> Decision:
         decision = self.decide(site.type, prop, nodes, site.decision)

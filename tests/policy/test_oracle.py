@@ -26,7 +26,7 @@ from tests.views import (
     find_view,
 )
 
-POLICIES = (*RESTRICTED, EPI, "predicates", "members", "narrow", "rows", "standins")
+POLICIES = (*RESTRICTED, EPI, "predicates", "members", "narrow", "rows", "sections", "standins")
 FUZZED = settings(
     max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
