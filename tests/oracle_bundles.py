@@ -97,9 +97,8 @@ class Bundles(Elements):
         for index, entry in enumerate(scope.entries):
             base = (split(scope.identities[index]) or ("",))[0] or context.bases[0]
             for text in references(entry.get("resource")):
-                identity = identify(text, base, context)
-                if identity in scope.identities:
-                    edges.setdefault(index, set()).add(scope.identities.index(identity))
+                named = scope.named(identify(text, base, context))
+                edges.setdefault(index, set()).update(named)
         return edges
 
     def entry(

@@ -220,7 +220,10 @@ class Elements(Required):
                 above = lineage[:-1] if lineage else None
                 stands = self.legal(kind, parent, prop, {}, above, place)
                 return {**stands[prop.name], **opened}
-            return facts.masked_complex(code, value) | opened
+            mask = facts.masked_complex(code, value) | opened
+            if code == "Composition.section" and "entry" in opened:  # cmp-2
+                mask.pop("emptyReason")
+            return mask | opened
         absent = [d for d in map(clean_dar, as_list(value.get("extension"))) if d]
         if absent and not set(value) - {"id", "extension"}:
             return {"extension": absent}

@@ -34,12 +34,11 @@ class Names(Rules):
         if identity is None:
             return None
         for scope in place.bundle.around() if place.bundle else ():
-            if identity in scope.identities:
-                index = scope.identities.index(identity)
-                if index in scope.hidden:
+            if indexes := scope.named(identity):
+                if indexes[0] in scope.hidden:
                     return None
-                scope.edges.setdefault(scope.at, set()).add(index)
-                return self.name(identity, scope.entry_type(index), context)
+                scope.edges.setdefault(scope.at, set()).update(indexes)
+                return self.name(identity, scope.entry_type(indexes[0]), context)
         if upstream := upstream_id(identity, context):
             if not is_type(upstream[0]) or not self.shows_type(upstream[0]):
                 return None

@@ -76,13 +76,15 @@ def upstream_id(identity: str, context: Context) -> tuple[str, str] | None:
 
 @dataclass(slots=True)
 class BundleScope:
-    """One Bundle around a resource. ``hidden`` holds the indexes of entries that do not show."""
+    """One Bundle around a resource. ``hidden`` holds the indexes of entries that do not show.
+    ``own``: for an entry without fullUrl, the name that its resource has by its type and id."""
 
     identity: str
     identities: list[str]
     entries: list[Json]
     hidden: set[int]
     outer: BundleScope | None
+    own: dict[int, str] = field(default_factory=dict)
     edges: dict[int, set[int]] = field(default_factory=dict)
     at: int = -1
 
@@ -91,6 +93,11 @@ class BundleScope:
         while scope is not None:
             yield scope
             scope = scope.outer
+
+    def named(self, identity: str | None) -> list[int]:
+        """The indexes of the entries with this identity, or, if none has it, this own name."""
+        found = [i for i, known in enumerate(self.identities) if known == identity]
+        return found or [i for i, name in self.own.items() if name == identity]
 
     def entry_type(self, index: int) -> str:
         resource = self.entries[index].get("resource")
@@ -148,6 +155,7 @@ def bundle_scope(
     entries = bundle.get("entry")
     items = [e if isinstance(e, dict) else {} for e in entries] if isinstance(entries, list) else []
     identities = []
+    own_names = {}
     for index, entry in enumerate(items):
         resource = entry.get("resource")
         named = identify(entry.get("fullUrl"), context.bases[0], context)
@@ -155,5 +163,9 @@ def bundle_scope(
         if named is None and ours and isinstance(resource, dict):
             own = f"{resource.get('resourceType')}/{resource.get('id')}"
             named = identify(own, context.bases[0], context)
+        if named is None and is_resource(resource) and isinstance(resource.get("id"), str):
+            text = f"{resource['resourceType']}/{resource['id']}"
+            if own := identify(text, context.bases[0], context):
+                own_names[index] = own
         identities.append(named or f"{identity}#{index}")
-    return BundleScope(identity, identities, items, set(), outer)
+    return BundleScope(identity, identities, items, set(), outer, own_names)

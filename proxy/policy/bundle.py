@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.reference import Reference, parse_reference
 from proxy.fhir.referring import reference_texts
 from proxy.fhir.structure import RESOURCES
+from proxy.policy.reachability import find_lost, join, reach
 from proxy.policy.scope import AS_STORED, Fates, Scope
 
 if TYPE_CHECKING:
@@ -48,30 +50,86 @@ class BundleWalk:
         found = [
             self._name(i, e, served, scope) for i, e in enumerate(source) if isinstance(e, dict)
         ]
+        places = _places(found, scope)
         fates: Fates = {}
-        for entry in found:
-            if entry.identity and entry.identity not in fates:
-                fates[entry.identity] = self._fate(entry, scope)
+        for name, entries in places.items():
+            first = entries[0]
+            fates[name] = self._fate(first, scope) if first.identity else _fate_by_id(first, scope)
         scope.frames.append(fates)
         scope.forget()
         outer_met = scope.met
+        shown: dict[int, JsonObject] = {}
+        met: dict[int, set[str]] = {}
         try:
-            shown, met = self._reveal(found, scope)
+            self._reveal(found, shown, met, scope)
             if kind == "document" and found:
-                lost = self._lost(found, shown, met, scope)
-                if lost:
-                    for entry in found:
-                        if entry.position in lost and entry.identity:
-                            fates[entry.identity] = None
-                    scope.forget()
-                    kept = [e for e in found if e.position not in lost]
-                    shown, _ = self._reveal(kept, scope)
+                self._prune(found, places, shown, met, scope)
         finally:
             scope.frames.pop()
             scope.forget()
             scope.url, scope.base, scope.met = outer_url, outer_base, outer_met
+        for names in met.values():  # what is referred to outside is the outer entry's reference
+            outer_met |= names - fates.keys()
         if shown:
             out["entry"] = [shown[i] for i in sorted(shown)]
+
+    def _prune(
+        self,
+        entries: list[Entry],
+        places: Mapping[str, list[Entry]],
+        shown: dict[int, JsonObject],
+        met: dict[int, set[str]],
+        scope: Scope,
+    ) -> None:
+        """Take out of ``shown`` what the document's Composition no longer reaches, and references
+        to it out of all else."""
+        by_name = {name: {e.position for e in at} for name, at in places.items()}
+        first, fates = entries[0].position, scope.frames[-1]
+        stored: dict[int, set[int]] = {}
+        while True:
+            now = {i: join(names, by_name) for i, names in met.items()}
+            if reach(first, now) >= shown.keys():
+                return
+            stored = stored or {
+                e.position: join(self._stored(e.resource, e.base, scope), by_name)
+                for e in entries
+            }
+            lost = find_lost(stored, now, first) & shown.keys()
+            if not lost:
+                return
+            gone = {name for name, at in by_name.items() if at & lost}
+            for index in lost:
+                del shown[index], met[index]
+            fates.update(dict.fromkeys(gone))
+            scope.forget()
+            left = [e for e in entries if not gone.isdisjoint(met.get(e.position, ()))]
+            self._reveal(left, shown, met, scope)
+
+    def _stored(self, resource: JsonObject | None, base: str, scope: Scope) -> set[str]:
+        """Identities of all that a stored resource refers to; of what a Bundle holds, those outside
+        of it."""
+        entries = resource.get("entry") if resource else None
+        if resource is None or resource.get("resourceType") != "Bundle":
+            return {scope.name_of(text, base) for text in reference_texts(resource)}
+        named: set[str] = set()
+        own: set[str] = set()
+        for entry in entries if isinstance(entries, list) else ():
+            held = entry.get("resource") if isinstance(entry, dict) else None
+            if isinstance(entry, dict) and isinstance(held, dict):
+                identity, inner = self._identify(entry.get("fullUrl"), scope)
+                own.add(identity)
+                named |= self._stored(held, inner, scope)
+        return named - own
+
+    def _identify(self, text: Json, scope: Scope) -> tuple[str, str]:
+        """The identity that a fullUrl gives, empty if none, and where relative references next to
+        it resolve."""
+        main = scope.bases.main
+        reference = parse_reference(text, main) if text is not None else None
+        if reference is None or reference.kind not in ("relative", "absolute", "urn"):
+            return "", main
+        ours = reference.base in scope.bases
+        return scope.identity(reference), main if ours else reference.base or main
 
     def _name(self, index: int, source: JsonObject, served: bool, scope: Scope) -> Entry:
         held = source.get("resource")
@@ -125,11 +183,13 @@ class BundleWalk:
         return f"{entry.start.type}/{entry.id}"
 
     def _reveal(
-        self, entries: list[Entry], scope: Scope
-    ) -> tuple[dict[int, JsonObject], dict[int, set[str]]]:
-        """The shown entries by index, and what each refers to."""
-        shown: dict[int, JsonObject] = {}
-        met: dict[int, set[str]] = {}
+        self,
+        entries: list[Entry],
+        shown: dict[int, JsonObject],
+        met: dict[int, set[str]],
+        scope: Scope,
+    ) -> None:
+        """Put the shown entries into ``shown``, by index, and into ``met`` what each refers to."""
         for entry in entries:
             scope.base, scope.url, scope.met = entry.base, entry.url, set()
             if entry.resource is None or entry.start is None:
@@ -137,7 +197,6 @@ class BundleWalk:
             resource = self._resources.walk(entry.start, entry.resource, scope, entry.id)
             shown[entry.position] = self._envelope(entry, resource, scope)
             met[entry.position] = scope.met
-        return shown, met
 
     def _envelope(self, entry: Entry, resource: JsonObject, scope: Scope) -> JsonObject:
         out: JsonObject = {}
@@ -163,31 +222,6 @@ class BundleWalk:
             return f"{type_name}/{scope.show_id(type_name, reference.id)}"
         return str(text) if text in RESOURCES else str(entry.start.type if entry.start else "")
 
-    def _lost(
-        self,
-        entries: list[Entry],
-        shown: dict[int, JsonObject],
-        met: dict[int, set[str]],
-        scope: Scope,
-    ) -> set[int]:
-        """Entries that the document's Composition reaches as stored and no longer as shown."""
-        by_identity = {e.identity: e.position for e in reversed(entries) if e.identity}
-        first = entries[0].position
-        now = {i: {by_identity[m] for m in met[i]} for i in met}
-        reached = _reach(first, now)
-        if reached >= set(shown):
-            return set()
-        stored: dict[int, set[int]] = {}
-        for entry in entries:
-            stored[entry.position] = {
-                found
-                for text in reference_texts(entry.resource)
-                if (found := by_identity.get(scope.name_of(text, entry.base))) is not None
-            }
-        lost = _reach(first, stored) - reached
-        lost |= _reach(first, _both_ways(stored)) - _reach(first, _both_ways(now))
-        return lost & set(shown)
-
     def links(self, obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
         """Bundle.link: only what names a resource or a type of the upstream."""
         shown: list[Json] = []
@@ -211,21 +245,27 @@ class BundleWalk:
             out[key] = shown
 
 
-def _both_ways(edges: dict[int, set[int]]) -> dict[int, set[int]]:
-    """Links forward and backward: a document may hold what refers to its entries (R4,
-    documents.html#content)."""
-    both = {start: set(ends) for start, ends in edges.items()}
-    for start, ends in edges.items():
-        for end in ends:
-            both.setdefault(end, set()).add(start)
-    return both
+def _places(entries: list[Entry], scope: Scope) -> dict[str, list[Entry]]:
+    """The entries by the names that references give them: their identity, or, where no fullUrl
+    gives one, the type and id of what they hold."""
+    places: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.identity:
+            places.setdefault(entry.identity, []).append(entry)
+    nameless: dict[str, list[Entry]] = {}
+    for entry in entries:
+        resource = entry.resource or {}
+        type_name, id = resource.get("resourceType"), resource.get("id")
+        if entry.identity or not isinstance(id, str) or type_name not in RESOURCES:
+            continue
+        name = scope.name_of(f"{type_name}/{id}", scope.bases.main)
+        if name and name not in places:
+            nameless.setdefault(name, []).append(entry)
+    return {**places, **nameless}
 
 
-def _reach(first: int, edges: dict[int, set[int]]) -> set[int]:
-    reached, waiting = {first}, [first]
-    while waiting:
-        for index in edges.get(waiting.pop(), ()):
-            if index not in reached:
-                reached.add(index)
-                waiting.append(index)
-    return reached
+def _fate_by_id(entry: Entry, scope: Scope) -> str | None:
+    """The fate of what has no fullUrl: it is referred to as if the upstream held it."""
+    id = (entry.resource or {}).get("id")
+    type_name = entry.start.type if entry.start else ""
+    return f"{type_name}/{scope.show_id(type_name, str(id))}" if type_name else None

@@ -97,6 +97,7 @@ class Compiler:
             tuple(map(id, site.nodes)),
             tuple(map(id, site.roots)),
             mode,
+            site.decision.method.name == "remove",
             site.document,
         )
         found = self._walkers.get(key)
