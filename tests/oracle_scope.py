@@ -155,7 +155,7 @@ def bundle_scope(
     entries = bundle.get("entry")
     items = [e if isinstance(e, dict) else {} for e in entries] if isinstance(entries, list) else []
     identities = []
-    own_names = {}
+    own_names: dict[int, str] = {}
     for index, entry in enumerate(items):
         resource = entry.get("resource")
         named = identify(entry.get("fullUrl"), context.bases[0], context)
@@ -163,9 +163,10 @@ def bundle_scope(
         if named is None and ours and isinstance(resource, dict):
             own = f"{resource.get('resourceType')}/{resource.get('id')}"
             named = identify(own, context.bases[0], context)
-        if named is None and is_resource(resource) and isinstance(resource.get("id"), str):
-            text = f"{resource['resourceType']}/{resource['id']}"
-            if own := identify(text, context.bases[0], context):
+        if named is None and isinstance(resource, dict) and is_resource(resource):
+            text = f"{resource['resourceType']}/{resource.get('id', '')}"
+            own = identify(text, context.bases[0], context)
+            if own is not None:
                 own_names[index] = own
         identities.append(named or f"{identity}#{index}")
     return BundleScope(identity, identities, items, set(), outer, own_names)

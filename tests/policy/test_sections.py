@@ -215,7 +215,7 @@ def test_copies_and_nameless_entries_go_too(see: Any) -> None:
 
 def test_what_only_a_bundle_inside_refers_to_stays(see: Any) -> None:
     """References from a Bundle in a document to the document's entries count as the entry's own."""
-    inner = {"resourceType": "Bundle", "id": "i", "type": "document",
+    inner: Any = {"resourceType": "Bundle", "id": "i", "type": "document",
              "entry": [{"fullUrl": "urn:uuid:0e2d6b4e-38a7-4bd6-9b9e-2f7e1f8f0c01",
                         "resource": observation("y", "x")}]}  # fmt: skip
     inner["entry"][0]["resource"]["derivedFrom"][0]["reference"] = f"{UPSTREAM}/Observation/x"
