@@ -165,8 +165,8 @@ def bundle_scope(
             named = identify(own, context.bases[0], context)
         if named is None and isinstance(resource, dict) and is_resource(resource):
             text = f"{resource['resourceType']}/{resource.get('id', '')}"
-            own = identify(text, context.bases[0], context)
-            if own is not None:
-                own_names[index] = own
+            name = identify(text, context.bases[0], context)
+            if name is not None:
+                own_names[index] = name
         identities.append(named or f"{identity}#{index}")
     return BundleScope(identity, identities, items, set(), outer, own_names)
