@@ -225,6 +225,8 @@ def _linked(
             for source in sources:
                 if type in ("*", source.type):
                     yield from _stored(store, source, base)
+        elif type == "*":
+            yield from _referring(store, sources, base)
         return
     if type not in RESOURCES or code not in registry.get(type):
         raise Refused(f'HAPI-2015: Invalid {name} value: "{value}"')
@@ -242,6 +244,16 @@ def _linked(
                     [source], type, parameter, "", named, base
                 ):
                     yield found
+
+
+def _referring(store: Store, sources: Sequence[Version], base: str) -> Iterator[Version]:
+    """What refers to the sources by any element that a search parameter reads: what HAPI has in
+    its index, and so gives for ``_revinclude=*``."""
+    refs = tuple(f"{s.type}/{s.id}" for s in sources)
+    for type in store.types() if refs else ():
+        for parameter in registry.get(type).values():
+            if parameter.type == "reference" and parameter.expression:
+                yield from _those(store.of_type(type), type, parameter, "", refs, base)
 
 
 def _stored(store: Store, source: Version, base: str) -> Iterator[Version]:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from proxy.engine import dates, translate
 from proxy.engine.access import may
+from proxy.engine.asking import Work
 from proxy.engine.context import Context
 from proxy.engine.messages import Answer, Ask
 from proxy.engine.question import Condition, Question, Sent
-from proxy.engine.targets import Known, Name, Seen, Work, fetch_targets, name_targets
+from proxy.engine.targets import Known, Name, Seen, fetch_targets, name_targets
 from proxy.errors import Forbidden
 from proxy.fhir.r4 import SearchParameter
 

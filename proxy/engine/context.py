@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 
 from proxy.engine.gateway import Gateway
+from proxy.engine.membership import Membership
 from proxy.engine.messages import Answer, Ask, Call, Facts, Pairs
 from proxy.engine.paging import Page, bind, seal, unseal
 from proxy.engine.projection import Projection, prettify
@@ -45,7 +46,8 @@ class Notes:
 @dataclass(frozen=True, slots=True)
 class Context:
     """What every step of one granted request needs. ``if_none_match``: that header, or empty.
-    ``watched``: whether the tripwire looks through what is shown."""
+    ``watched``: whether the tripwire looks through what is shown. ``membership``: what was found
+    out of cases so far."""
 
     gateway: Gateway
     caller: Caller
@@ -54,6 +56,7 @@ class Context:
     if_none_match: str
     watched: bool
     notes: Notes
+    membership: Membership = field(default_factory=Membership, compare=False)
 
     @classmethod
     def make(

@@ -17,26 +17,23 @@ from uuid import NAMESPACE_URL, uuid5
 
 from proxy.engine.access import may
 from proxy.engine.answers import Row
+from proxy.engine.asking import Work, ask_ids, ask_rows, group
 from proxy.engine.assemble import assemble_document, make_entry
 from proxy.engine.context import Context
+from proxy.engine.leads import Key, shown_leads
 from proxy.engine.messages import Answer, Ask, Reply
 from proxy.engine.projection import parse_projection, prettify
 from proxy.engine.read import fetch, tagged
 from proxy.engine.reveal import load, pass_through, reveal_resource
 from proxy.engine.subjects import patients_of
-from proxy.engine.targets import Work, ask_ids, ask_rows, group
 from proxy.errors import NotFound, NotSupported, UpstreamBroken
-from proxy.fhir.codec import JsonObject, encode
+from proxy.fhir.codec import encode
 from proxy.fhir.interaction import Interaction
-from proxy.fhir.reference import parse_reference
-from proxy.fhir.referring import reference_texts
 from proxy.fhir.search import Parameter, pairs
-from proxy.fhir.structure import RESOURCES
 from proxy.policy.controls import IGNORED
 
 Flow = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", Reply]
 Parts = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", "list[Part]"]
-Key = tuple[str, str]  # type and id, as the upstream has them
 
 _TOO_MANY = "The document has more parts than one request may collect; read them by themselves."
 _DATE = re.compile(
@@ -121,7 +118,7 @@ def _reveal(context: Context, key: Key, body: bytes) -> Part | None:
         shown, out = revealed, encode(revealed)
     context.notes.add_patients(map(context.audit_name, patients_of(body, context.gateway.bases)))
     url = f"{context.base}/{key[0]}/{shown['id']}"
-    leads = _leads(context, stored, shown)
+    leads = shown_leads(context, stored, shown)
     allowed = {
         type_
         for type_ in {type_ for type_, _ in leads}
@@ -135,31 +132,6 @@ def _reveal(context: Context, key: Key, body: bytes) -> Part | None:
         date if isinstance(date, str) else "",
         tuple(lead for lead in leads if lead[0] in allowed),
     )
-
-
-def _leads(context: Context, stored: JsonObject, shown: JsonObject) -> list[Key]:
-    """What the resource refers to in the upstream, as far as that shows."""
-    bases, scope = context.gateway.bases, context.scope()
-    named: dict[str, Key] = {}
-    for text in reference_texts(_content(stored)):
-        reference = parse_reference(text, bases.main)
-        if reference.kind not in ("relative", "absolute") or reference.base not in bases:
-            continue
-        if reference.type in RESOURCES:
-            key = (reference.type, reference.id)
-            name = text if context.view.identity else f"{key[0]}/{scope.show_id(*key)}"
-            named[name] = key
-    return [named[text] for text in reference_texts(_content(shown)) if text in named]
-
-
-def _content(resource: JsonObject) -> JsonObject:
-    """What of a resource may lead on. A Composition's relatesTo names other documents, which are no
-    part of this one; references inside a stored Bundle stay inside it."""
-    if resource.get("resourceType") == "Bundle":
-        return {}
-    if resource.get("resourceType") == "Composition":
-        return {name: value for name, value in resource.items() if name != "relatesTo"}
-    return resource
 
 
 def _assemble(context: Context, parts: list[Part]) -> bytes:

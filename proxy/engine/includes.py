@@ -10,17 +10,16 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from proxy.engine.access import may
+from proxy.engine.asking import CHUNK, Work, ask_rows
 from proxy.engine.context import Context
 from proxy.engine.messages import Answer, Ask
 from proxy.engine.spellings import spell
 from proxy.engine.targets import (
-    CHUNK,
     Known,
     Name,
     Seen,
-    Work,
-    ask_rows,
     fetch_targets,
+    keep_cases,
     name_targets,
     see_target,
 )
@@ -141,4 +140,4 @@ def _refer(context: Context, include: Include, sources: list[Seen], work: Work) 
             seen = see_target(context, row) if row.type else None
             if seen and named.intersection(name_targets(context, seen, include.parameter)):
                 found.append(seen)
-    return found
+    return (yield from keep_cases(context, found, work))

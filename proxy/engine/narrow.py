@@ -106,7 +106,7 @@ def narrow(context: Context, type_: str, parameters: tuple[Parameter, ...]) -> P
     includes = tuple(parse_include(context, p) for p, v in judged if v.way == "include")
     sort, order = _parse_sort(context, type_, [p.value for p, v in judged if v.way == "sort"])
     context.notes.add(rules=_rules(context, verdicts))
-    limited = context.view.limits(type_)
+    limited = context.view.limits(type_) or context.view.hides_sections
     total = not limited and _total_is_shown(context, accepted, sent, wanted, counts_only)
     if counts_only and not total:
         counts = context.view.policy.search.total == "exact"

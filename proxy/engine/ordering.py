@@ -13,13 +13,14 @@ from datetime import timedelta
 from typing import TypeVar
 
 from proxy.engine.answers import Row, matches, next_url
+from proxy.engine.asking import CHUNK, Work, ask_ids, ask_rows
 from proxy.engine.context import Context
 from proxy.engine.messages import Answer, Ask
 from proxy.engine.narrow import Plan
 from proxy.engine.orders import Order
 from proxy.engine.paging import Cursor
 from proxy.engine.results import Part, fetch, judge
-from proxy.engine.targets import CHUNK, Known, Seen, Work, ask_ids, ask_rows
+from proxy.engine.targets import Known, Seen
 from proxy.errors import TooCostly
 from proxy.fhir import match
 from proxy.fhir.match_order import SortKey, put_in_order

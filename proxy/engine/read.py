@@ -6,7 +6,9 @@ from collections.abc import Generator
 from datetime import UTC
 from email.utils import format_datetime, parsedate_to_datetime
 
-from proxy.engine.answers import Resource, read_resource
+from proxy.engine.answers import Resource, Row, read_resource
+from proxy.engine.asking import Work
+from proxy.engine.cases import find_hidden, spend
 from proxy.engine.context import Context, ask_all
 from proxy.engine.messages import Answer, Ask, Pairs, Reply
 from proxy.engine.projection import PARAMETERS, Projection, parse_projection
@@ -18,6 +20,7 @@ from proxy.fhir.search import Parameter
 from proxy.policy.controls import IGNORED
 
 Flow = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", Reply]
+Asking = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", None]
 Fetch = Generator[
     "Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", "tuple[bytes, Resource, Answer]"
 ]
@@ -28,8 +31,29 @@ def read(
 ) -> Flow:
     """The reply to a read. What is not shown, deleted, or never was, is one and the same 404."""
     projection = _judge(context, interaction.type, parameters)
-    body, resource, answer = yield from fetch(context, interaction.type, interaction.id)
-    return _reply(context, body, resource, answer, projection)
+    type_, work = interaction.type, Work(context.gateway.limits.asks)
+    try:
+        body, resource, answer = yield from fetch(context, type_, interaction.id)
+        reply = _reply(context, body, resource, answer, projection)
+        yield from _judge_case(context, body, resource, work)
+    except NotFound:
+        if _is_asked(context, type_, interaction.id):
+            yield from spend(context, type_, work)
+        raise
+    return reply
+
+
+def _judge_case(context: Context, body: bytes, resource: Resource, work: Work) -> Asking:
+    """Raises :class:`NotFound` for what only hidden sections of reports reach."""
+    row = Row(body, resource.resourceType, str(resource.id), "match")
+    if (yield from find_hidden(context, [row], work)):
+        raise NotFound()
+
+
+def _is_asked(context: Context, type_: str, shown: str) -> bool:
+    """Whether the upstream is asked for a shown id at all."""
+    form = context.view.row_form(type_, context.caller.claims)
+    return form is not None and bool(context.real_ids(type_, shown))
 
 
 def fetch(context: Context, type_: str, shown: str) -> Fetch:
@@ -38,9 +62,9 @@ def fetch(context: Context, type_: str, shown: str) -> Fetch:
     Raises :class:`NotFound` for what is not there (:class:`Deleted` in an identity view), without
     asking where the id cannot be one of ours.
     """
-    ids = context.real_ids(type_, shown)
-    if not ids or context.view.row_form(type_, context.caller.claims) is None:
+    if not _is_asked(context, type_, shown):
         raise NotFound()
+    ids = context.real_ids(type_, shown)
     answers = yield from ask_all(tuple(Ask(path=f"{type_}/{id_}") for id_ in ids))
     return _choose(context, type_, ids, answers)
 
@@ -57,14 +81,21 @@ def vread(
     earlier = Ask(path=f"{type_}/{id_}/_history/{interaction.version}")
     asks = (earlier,) if context.view.identity else (earlier, Ask(path=f"{type_}/{id_}"))
     answers = yield from ask_all(asks)
-    found = _all(context, type_, id_, answers)
-    body, resource = found[0]
-    if resource.version not in ("", interaction.version):
-        raise UpstreamBroken()
-    for current, _ in found[1:]:
-        if not context.view.visible(load(current), context.caller.claims):
-            raise NotFound()
-    return _reply(context, body, resource, answers[0], projection)
+    work = Work(context.gateway.limits.asks)
+    try:
+        found = _all(context, type_, id_, answers)
+        body, resource = found[0]
+        if resource.version not in ("", interaction.version):
+            raise UpstreamBroken()
+        for current, _ in found[1:]:
+            if not context.view.visible(load(current), context.caller.claims):
+                raise NotFound()
+        reply = _reply(context, body, resource, answers[0], projection)
+        yield from _judge_case(context, found[-1][0], resource, work)
+    except NotFound:
+        yield from spend(context, type_, work)
+        raise
+    return reply
 
 
 def _all(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from proxy.engine.answers import OK, PAGE, SEARCH, Bundle, Row
+from proxy.engine.asking import Work, read_first, read_page
 from proxy.engine.assemble import incomplete_entry, match_entry
 from proxy.engine.chains import keep
 from proxy.engine.context import Context, ask_one, render
@@ -15,7 +16,7 @@ from proxy.engine.narrow import Plan
 from proxy.engine.paging import Cursor
 from proxy.engine.reveal import reveal
 from proxy.engine.subjects import patients_of
-from proxy.engine.targets import Known, Seen, Work, read_first, read_page
+from proxy.engine.targets import Known, Seen, keep_cases
 from proxy.errors import BadValue, NotSupported, UpstreamBroken
 
 T = TypeVar("T")
@@ -67,16 +68,18 @@ def judge(
     """The rows from ``start`` on that the caller sees and that meet every condition, at ``most``
     so many."""
     found: list[Seen] = []
-    for at in range(start, len(rows)):
-        seen = see(context, plan, rows[at], at)
-        if seen is None:
-            continue
-        found.append(seen)
-        if len(found) == most and not plan.chains:
-            break
-    if plan.chains:
-        found = (yield from keep(context, plan.chains, found, known, work))[:most]
-    return found
+    at = start
+    while at < len(rows) and (most is None or len(found) < most):
+        some: list[Seen] = []
+        while at < len(rows) and (plan.chains or most is None or len(found) + len(some) < most):
+            seen = see(context, plan, rows[at], at)
+            at += 1
+            if seen is not None:
+                some.append(seen)
+        if plan.chains:
+            some = yield from keep(context, plan.chains, some, known, work)
+        found += yield from keep_cases(context, some, work)
+    return found[:most]
 
 
 def see(context: Context, plan: Plan, row: Row, at: int = 0) -> Seen | None:

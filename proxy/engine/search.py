@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from proxy.engine.access import may
 from proxy.engine.answers import COUNTED, Row, found, matches, next_url
+from proxy.engine.asking import Work
 from proxy.engine.assemble import assemble, incomplete_entry, match_entry
 from proxy.engine.context import Context
 from proxy.engine.includes import gather
@@ -22,7 +23,7 @@ from proxy.engine.projection import prettify
 from proxy.engine.results import Part, fetch, judge, see, write_entry
 from proxy.engine.reveal import load, show
 from proxy.engine.subjects import patients_of
-from proxy.engine.targets import Known, Seen, Work
+from proxy.engine.targets import Known, Seen
 from proxy.errors import NotSupported, TooCostly, UpstreamBroken
 from proxy.fhir.interaction import Interaction
 from proxy.fhir.search import Parameter, pairs, parameter, print_query

@@ -51,6 +51,7 @@ class View:
         self._shown = frozenset(t for t, m in self._types.items() if m.name in ("keep", "pass"))
         self._compiler = Compiler(policy, self._root, self._shown)
         self._lenses: dict[str, Lens] = {}
+        self._hides_sections = self._can_hide_sections()
 
     def shows(self, type_name: str) -> bool:
         """Whether resources of the type are shown at all (by the rule without predicate)."""
@@ -90,6 +91,12 @@ class View:
         """Whether a row rule stands on resources of the type, or they need a label to exist."""
         return not self.identity and self._compiler.resources.limits(type_name)
 
+    @property
+    def hides_sections(self) -> bool:
+        """Whether this view can hide a section of a Composition, or the entries of one, and so the
+        resources that nothing else of the report reaches."""
+        return self._hides_sections
+
     def row_form(
         self, type_name: str, claims: Mapping[str, object]
     ) -> tuple[tuple[str, str], ...] | None:
@@ -108,6 +115,10 @@ class View:
         if path not in self._lenses:
             self._lenses[path] = self._find(path)
         return self._lenses[path]
+
+    def _can_hide_sections(self) -> bool:
+        shown = not self.identity and self.shows("Composition")
+        return shown and self.lens("Composition.section.entry").kind == "hidden"
 
     def _plain(self, type_name: str) -> Nodes:
         return tuple(n for n in self._root.children.get(type_name, {}).values() if not n.guarded)

@@ -11,6 +11,7 @@ import pytest
 
 from proxy.engine import (
     answers,
+    asking,
     chains,
     context,
     dates,
@@ -302,7 +303,7 @@ def borders_by_upstream(patch: Patch) -> None:
     def fill(context: Any, plan: Plan, cursor: Cursor) -> Generator[Any, Any, Part]:
         bundle = yield from results.fetch(context, plan, cursor.url, plan.page_form(plan.count))
         rows = answers.matches(bundle)
-        seen = yield from results.judge(context, plan, rows, {}, targets.Work(50))
+        seen = yield from results.judge(context, plan, rows, {}, asking.Work(50))
         following = answers.next_url(bundle, context.gateway.bases, {cursor.url})
         return Part(seen, Cursor(following) if following else None, None)
 

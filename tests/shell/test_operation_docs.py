@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.engine import targets
+from proxy.engine import asking
 from proxy.shell import breaker, log, protocol, request, server, upstream
 from tests.conftest import REPOSITORY
 
@@ -17,7 +17,7 @@ TEXT = " ".join((REPOSITORY / "docs" / "operation.md").read_text().split())
         f"within {server.EARLY:.0f} s of its start",
         f"have {server.DRAIN:.0f} s to end",
         f"failed {breaker.FAILURES} times in a row",
-        f"up to 2 · `search.window` / {targets.CHUNK} more",
+        f"up to 2 · `search.window` / {asking.CHUNK} more",
         f"after {breaker.PAUSE:.0f} s one request tries again",
         f"Retry-After of {upstream.RETRY_AFTER[0]} to {upstream.RETRY_AFTER[2]} s",
         f"| request target | {protocol.MAX_TARGET // 1024} KiB |",

@@ -1,0 +1,44 @@
+"""Where a stored resource leads in the upstream: by what it holds, and by what of it shows."""
+
+from __future__ import annotations
+
+from proxy.engine.context import Context
+from proxy.fhir.codec import JsonObject
+from proxy.fhir.reference import parse_reference
+from proxy.fhir.referring import reference_texts
+from proxy.fhir.structure import RESOURCES
+
+Key = tuple[str, str]  # type and id, as the upstream has them
+
+
+def stored_leads(context: Context, stored: JsonObject) -> dict[str, Key]:
+    """What the resource refers to in the upstream, each by the text with which it refers."""
+    bases = context.gateway.bases
+    found: dict[str, Key] = {}
+    for text in reference_texts(_content(stored)):
+        reference = parse_reference(text, bases.main)
+        kept = reference.kind in ("relative", "absolute") and reference.type in RESOURCES
+        if kept and reference.base in bases:
+            found[text] = (reference.type, reference.id)
+    return found
+
+
+def shown_leads(context: Context, stored: JsonObject, shown: JsonObject) -> list[Key]:
+    """What the resource refers to in the upstream as far as that shows, in the order in which it
+    does so. ``shown``: the resource as its caller is shown it."""
+    scope, identity = context.scope(), context.view.identity
+    named = {
+        text if identity else f"{key[0]}/{scope.show_id(*key)}": key
+        for text, key in stored_leads(context, stored).items()
+    }
+    return [named[text] for text in reference_texts(_content(shown)) if text in named]
+
+
+def _content(resource: JsonObject) -> JsonObject:
+    """What of a resource may lead on. A Composition's relatesTo names other documents, which are no
+    part of this one; references inside a stored Bundle stay inside it."""
+    if resource.get("resourceType") == "Bundle":
+        return {}
+    if resource.get("resourceType") == "Composition":
+        return {name: value for name, value in resource.items() if name != "relatesTo"}
+    return resource
