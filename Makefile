@@ -58,9 +58,10 @@ types: $(VENV)/dev
 layers: $(VENV)/dev
 	$(BIN)/lint-imports
 
+# Files in their order: those that take longest have few tests, and would come last.
 unit: $(VENV)/dev
-	$(BIN)/pytest -m 'not hapi' -n $(JOBS) --dist loadfile --cov --cov-branch \
-		--cov-report=term:skip-covered $(if $(ARGS),,--cov-fail-under=94) $(ARGS)
+	$(BIN)/pytest -m 'not hapi' -n $(JOBS) --dist loadfile --no-loadscope-reorder \
+		--cov --cov-branch --cov-report=term:skip-covered $(if $(ARGS),,--cov-fail-under=94) $(ARGS)
 
 $(HAPI_JAR): hapi/pom.xml $(shell find hapi/src -type f)
 	$(MVN) -B -ntp -q -f hapi/pom.xml package
