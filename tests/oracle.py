@@ -25,6 +25,7 @@ from __future__ import annotations
 from tests import oracle_facts as facts
 from tests.oracle_bundles import Bundles, nowhere, references
 from tests.oracle_facts import Json
+from tests.oracle_persons import days_of, method_of, shift
 from tests.oracle_rules import KEEP, State, Step
 from tests.oracle_scope import BundleScope, Contained, Context, Place
 
@@ -90,6 +91,17 @@ class Oracle(Bundles):
     ) -> dict[str, Json] | None:
         """The resource without its contained ones."""
         kind = resource["resourceType"]
+        before = place.days
+        if (method := method_of(self.policy)) is not None:
+            place.days = days_of(resource, place, inside, method)
+        try:
+            return self.made(kind, resource, shown_id, place, inside)
+        finally:
+            place.days = before
+
+    def made(
+        self, kind: str, resource: Json, shown_id: str | None, place: Place, inside: bool
+    ) -> dict[str, Json] | None:
         if self.root_method(resource, place.context) == "pass":
             for reference in references(resource):
                 self.show_reference({"reference": reference}, place)
@@ -97,7 +109,7 @@ class Oracle(Bundles):
         out: dict[str, Json] = {"resourceType": kind}
         if shown_id is not None:
             out["id"] = shown_id
-        if not inside and (meta := self.meta(resource.get("meta"))):
+        if not inside and (meta := self.meta(resource.get("meta"), place)):
             out["meta"] = meta
         lineage = (Step(kind, kind, kind, resource),)
         state = State("keep", KEEP)
@@ -148,13 +160,15 @@ class Oracle(Bundles):
         self.body(resource, "x", trial, inside=True)
         return trial.names_container
 
-    def meta(self, source: Json) -> dict[str, Json]:
+    def meta(self, source: Json, place: Place) -> dict[str, Json]:
         out: dict[str, Json] = {}
         stored = source if isinstance(source, dict) else {}
         line = self.line("Meta.lastUpdated")
         updated = stored.get("lastUpdated")
         if line and line.name == "keep" and facts.read_day("instant", updated):
             out["lastUpdated"] = updated
+        if line and line.name == "shift" and (moved := shift("instant", updated, place.days)):
+            out["lastUpdated"] = moved
         profiles = stored.get("profile")
         if isinstance(profiles, list):
             listed = [p for p in profiles if isinstance(p, str) and p in self.policy.profiles]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tests import oracle_facts as facts
 from tests.oracle_elements import Elements
 from tests.oracle_facts import Json, as_list
+from tests.oracle_persons import case_of, method_of
 from tests.oracle_rows import exists
 from tests.oracle_rules import Step, extend
 from tests.oracle_scope import (
@@ -61,6 +62,9 @@ class Bundles(Elements):
         if links:
             out["link"] = links
         scope = bundle_scope(bundle, place.identity, place.bundle, context)
+        method = method_of(self.policy)
+        if method is not None and case_of(bundle, place.identity, place.bundle, place, method):
+            scope.days = place.days
         prop = facts.props("Bundle")["entry"]
         for index, entry in enumerate(scope.entries):
             at = extend(lineage, prop, entry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests import oracle_facts as facts
 from tests.oracle_facts import Json, Prop, as_list, clean_dar
+from tests.oracle_persons import method_of, shift
 from tests.oracle_required import Required
 from tests.oracle_rules import (
     KEEP,
@@ -167,6 +168,12 @@ class Elements(Required):
                 if value is None:
                     return None
             return value, ({"extension": extensions} if extensions else None)
+        if method.name == "shift":
+            result = shift(prop.code, value, place.days)
+            if result is None:
+                return masked
+            old = self.aged(kind, parent, prop, result, place) == "remove"
+            return None if old else (result, None)
         namer, today = place.context.namer, place.context.today
         result = transform(
             method, prop.code, value, self.tables, namer, False, place.bearer, today=today
@@ -296,6 +303,10 @@ class Elements(Required):
         if code in facts.QUANTITIES and "code" in value and not {"code", "_code"} & set(out):
             out.pop("system", None)
         banded = self.aged(kind, parent, prop, value, place)
+        if prop.name == "bornPeriod" and banded is None and method_of(self.policy) is not None:
+            end = "end" if value.get("start") is None else "start"
+            if isinstance(out.get(end), str):
+                banded = self.aged(kind, parent, prop, {end: out[end]}, place)
         out = self.band(code, banded, out)
         if "extension" in out and not with_value:
             return out

@@ -26,6 +26,7 @@ class Context:
     public: str = "http://proxy.example/fhir"
     today: date = date(2026, 1, 1)
     claims: Mapping[str, object] = field(default_factory=dict)
+    companions: Mapping[str, Json] = field(default_factory=dict)  # Patients by absolute URL
 
 
 def is_type(name: str) -> bool:
@@ -87,6 +88,7 @@ class BundleScope:
     own: dict[int, str] = field(default_factory=dict)
     edges: dict[int, set[int]] = field(default_factory=dict)
     at: int = -1
+    days: int | None = None  # by which all dates in it move
 
     def around(self) -> Iterator[BundleScope]:
         scope: BundleScope | None = self
@@ -140,6 +142,7 @@ class Place:
         if not name or name.startswith("#"):
             return ""
         return f"{name}#{self.part}" if self.part else name
+    days: int | None = None  # by which dates move here
 
     @property
     def base(self) -> str:

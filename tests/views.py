@@ -32,7 +32,7 @@ UPSTREAM = "http://upstream.example/fhir"
 ALIASES = ("https://ehr.example.org/fhir",)
 PUBLIC = "http://proxy.example/fhir"
 TODAY = date(2026, 7, 1)
-RESTRICTED = ("researcher-limited", "researcher-deidentified")
+RESTRICTED = ("researcher-limited", "researcher-deidentified", "researcher-shifted")
 EPI = "epidemiologist"
 
 TABLES = Tables(zip3_table(), states(), countries(), AGE_CODES, YEARS_PER_UNIT, DOCUMENT_TITLES)

@@ -26,10 +26,14 @@ class LensMethod:
     """Base of all lens methods.
 
     ``kind``: what search may make of an element behind it. ``suits``: the type codes it reads.
+    ``shortens``: whether it shows a date in a shorter form, which an instant does not have.
+    ``orders``: whether what it shows is as fine as what is stored, so that it can be sorted by.
     """
 
     kind: LensKind = "coarse"
     suits: frozenset[str] = frozenset()
+    shortens: bool = True
+    orders: bool = False
 
     def bind(self, params: Mapping[str, object], type_code: str) -> Transform:
         """The forward transform for one type; raises ValueError if the two do not suit."""
@@ -78,4 +82,11 @@ def method(name: str) -> LensMethod:
 
 
 def _load() -> None:
-    from proxy.lenses import generalize, narrative, pseudonyms, redact, surrogate  # noqa: F401
+    from proxy.lenses import (  # noqa: F401
+        generalize,
+        narrative,
+        pseudonyms,
+        redact,
+        shift,
+        surrogate,
+    )

@@ -117,7 +117,7 @@ class SameNumber(Ranged):
         low, high = asked.value, asked.value
         if asked.prefix in ("eq", "ap"):
             low, high = low - width, high + width
-        return _borders(asked.prefix, low, high)
+        return borders(asked.prefix, low, high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class SameDay(Ranged):
 
     def span(self, value: str) -> Span | None:
         asked = parse_date(value)
-        span = _borders(asked.prefix, *days(asked.interval))
+        span = borders(asked.prefix, *days(asked.interval))
         return reached(span if asked.precision in DAYS else widened(span))
 
 
@@ -150,7 +150,7 @@ class ShownDay(Ranged):
 
     def span(self, value: str) -> Span | None:
         asked = parse_date(value)
-        span = _borders(asked.prefix, *days(asked.interval))
+        span = borders(asked.prefix, *days(asked.interval))
         # What lies after or before the days asked for does so by a day at least.
         return reached(span if asked.prefix in ("gt", "lt") else widened(span))
 
@@ -188,7 +188,7 @@ def reached(span: Span) -> Span:
     return Span(low, high)
 
 
-def _borders(prefix: str, low: Bound, high: Bound) -> Span:
+def borders(prefix: str, low: Bound, high: Bound) -> Span:
     """Where values lie that stand to ``low`` … ``high`` as the prefix says; of periods, at least
     one end does."""
     if prefix in ("eq", "ap"):

@@ -16,13 +16,16 @@ class Naming(Protocol):
     def show_identifier(self, system: str | None, value: str) -> tuple[str, str]: ...
     def show_document_identifier(self, value: str) -> tuple[str, str]: ...
     def show_person(self, bearer: str) -> str: ...
+    def offset(self, person: str, low: int, high: int) -> int: ...
 
 
 class LensContext(Protocol):
-    """The context of one reveal. ``today``: the civil date (UTC) of the call."""
+    """The context of one reveal. ``today``: the civil date (UTC) of the call. ``offset``: by how
+    many days the dates at this point are shifted; None: they are no person's, or several'."""
 
     namer: Naming
     today: date
+    offset: int | None
 
     @property
     def bearer(self) -> str:

@@ -1,9 +1,10 @@
-"""Dates read and shown as their year or month."""
+"""Dates read, and shown as their year or month or some days away."""
 
 from __future__ import annotations
 
 import re
-from calendar import monthrange
+from calendar import isleap, monthrange
+from datetime import date, timedelta
 from functools import lru_cache
 
 DATES = frozenset({"date", "dateTime", "instant"})
@@ -48,3 +49,25 @@ def year_of(text: str) -> str | None:
 def month_of(text: str) -> str | None:
     """``YYYY-MM`` of a well-formed date, or ``YYYY`` if it has no month."""
     return text[:7] if read_date(text) else None
+
+
+@lru_cache(maxsize=65_536)
+def move_date(text: str, offset: int) -> str | None:
+    """A well-formed date ``offset`` days later, as precise as it is written; its time stays.
+
+    One without a day moves from its middle. None for a malformed one, and for what leaves the
+    years from 1 to 9999.
+    """
+    parts = read_date(text)
+    if parts is None:
+        return None
+    year, month, day = parts
+    if month is None:
+        stored = date(year, 1, 1) + timedelta(days=(365 + isleap(year)) // 2)
+    else:
+        stored = date(year, month, day or 1 + monthrange(year, month)[1] // 2)
+    try:
+        moved = stored + timedelta(days=offset)
+    except OverflowError:
+        return None
+    return moved.isoformat()[: len(text)] + text[10:]

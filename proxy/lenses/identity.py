@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from proxy.lenses.ciphers import Ff1Ids, Siv, pack_id, unpack_id
 from proxy.lenses.keys import VERSIONS, KeyRing, KeySet, ProjectKeys
+from proxy.lenses.offsets import offset_of
 
 IDENTIFIER_SYSTEM: Final = "urn:ecr-proxy:pseudonym:identifier"
 DOCUMENT_SYSTEM: Final = "urn:ecr-proxy:pseudonym:document"
@@ -56,6 +57,7 @@ class Namer:
         self._real_ids = lru_cache(_CACHED)(self._decode_id)
         self._shown_uris = lru_cache(_CACHED)(self._show_uri)
         self._shown_documents = lru_cache(_CACHED // 4)(self._show_document)
+        self._offsets = lru_cache(_CACHED)(self._offset)
 
     def show_id(self, type: str, real: str) -> str:
         """The id shown for the resource ``real`` of the type: a legal FHIR id, always the same."""
@@ -113,6 +115,16 @@ class Namer:
             return None
         ciphers = self._by_version.get(value[:1])
         return ciphers.open_document(value) if ciphers else None
+
+    def offset(self, person: str, low: int, high: int) -> int:
+        """The days, from ``low`` to ``high``, by which all dates of ``person`` are moved; under
+        the current key, so that a rotation gives another."""
+        if len(person) > _LONGEST:
+            return self._offset(person, low, high)
+        return self._offsets(person, low, high)
+
+    def _offset(self, person: str, low: int, high: int) -> int:
+        return offset_of(self._current.offsets, person, low, high)
 
     def _show_id(self, type: str, real: str) -> str:
         if not _ID.fullmatch(real):
@@ -181,11 +193,14 @@ class Namers:
 class _Ciphers:
     """The ciphers of one key version."""
 
-    __slots__ = ("_documents", "_identifiers", "_ids", "_names", "_uuids", "long_ids", "mark")
+    __slots__ = (
+        "_documents", "_identifiers", "_ids", "_names", "_uuids", "long_ids", "mark", "offsets",
+    )  # fmt: skip
 
     def __init__(self, keys: KeySet) -> None:
         self.mark = VERSIONS[keys.version - 1]
         self.long_ids = Ff1Ids(keys.long_ids)
+        self.offsets = keys.offsets
         self._ids = Siv(keys.ids)
         self._identifiers = Siv(keys.identifiers)
         self._documents = Siv(keys.documents)

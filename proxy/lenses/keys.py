@@ -66,7 +66,7 @@ class KeySet:
     """The keys of one project, policy and master version; each is used for one thing only.
 
     ``ids`` (AES-SIV, 64 bytes), ``long_ids`` (FF1), ``uuids`` (AES), ``names`` (HMAC: what has no
-    reversible form), ``identifiers`` and ``documents`` (AES-SIV).
+    reversible form), ``identifiers`` and ``documents`` (AES-SIV), ``offsets`` (HMAC: of dates).
     """
 
     version: int
@@ -76,6 +76,7 @@ class KeySet:
     names: bytes
     identifiers: bytes
     documents: bytes
+    offsets: bytes
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -203,6 +204,7 @@ class KeyRing:
             names=key("names", 32),
             identifiers=key("identifiers", 64),
             documents=key("documents", 64),
+            offsets=key("offsets", 32),
         )
 
     @property

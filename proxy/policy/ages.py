@@ -92,21 +92,29 @@ class Ages:
 
     def birth_date(self, obj: JsonObject, out: JsonObject, scope: Scope) -> None:
         """birthDate of a person past the oldest age goes, its sibling with it."""
-        if "birthDate" in out and is_older(obj.get("birthDate"), self.oldest, scope.today):
+        if "birthDate" in out and self._is_past(obj, out, "birthDate", scope):
             del out["birthDate"]
             out.pop("_birthDate", None)
 
     def born(self, obj: JsonObject, out: JsonObject, scope: Scope) -> None:
         """FamilyMemberHistory.born[x] in each of its forms."""
         for name in ("bornDate", "bornString"):
-            if name in out and is_older(obj.get(name), self.oldest, scope.today):
+            if name in out and self._is_past(obj, out, name, scope):
                 del out[name]
                 out.pop("_" + name, None)
-        period = obj.get("bornPeriod")
-        if "bornPeriod" in out and isinstance(period, dict):
-            stated = period.get("start") or period.get("end")
-            if is_older(stated, self.oldest, scope.today):
+        period, shown = obj.get("bornPeriod"), out.get("bornPeriod")
+        if isinstance(period, dict) and isinstance(shown, dict):
+            name = "start" if period.get("start") else "end"
+            if self._is_past(period, shown, name, scope):
                 del out["bornPeriod"]
+
+    def _is_past(self, obj: JsonObject, out: JsonObject, name: str, scope: Scope) -> bool:
+        """Whether a birth date is past the oldest age, as stored or, moved, as shown."""
+        stored, shown = obj.get(name), out.get(name)
+        if is_older(stored, self.oldest, scope.today):
+            return True
+        moved = isinstance(shown, str) and shown != stored and len(shown) == len(str(stored))
+        return moved and is_older(shown, self.oldest, scope.today)
 
     def age(self, obj: JsonObject, out: JsonObject, scope: Scope) -> None:
         """A value of type Age."""
@@ -136,7 +144,7 @@ class Ages:
         if (
             BIRTH_DATE in codings
             and "valueDateTime" in out
-            and is_older(obj.get("valueDateTime"), self.oldest, scope.today)
+            and self._is_past(obj, out, "valueDateTime", scope)
         ):
             del out["valueDateTime"]
             out.pop("_valueDateTime", None)

@@ -10,12 +10,11 @@ from proxy.fhir.reference import Reference, parse_reference
 from proxy.fhir.referring import reference_texts
 from proxy.fhir.structure import RESOURCES
 from proxy.policy.reachability import find_lost, join, reach
+from proxy.policy.persons import is_served, locate
 from proxy.policy.scope import AS_STORED, Fates, Scope
 
 if TYPE_CHECKING:
     from proxy.policy.resources import Resources, Start
-
-_SERVED = frozenset({"searchset", "history"})
 
 
 class Entry(NamedTuple):
@@ -45,8 +44,7 @@ class BundleWalk:
         if not isinstance(source, list):
             return
         outer_url, outer_base = scope.url, scope.base
-        kind = bundle.get("type")
-        served = isinstance(kind, str) and kind in _SERVED
+        kind, served = bundle.get("type"), is_served(bundle)
         found = [
             self._name(i, e, served, scope) for i, e in enumerate(source) if isinstance(e, dict)
         ]
@@ -136,26 +134,22 @@ class BundleWalk:
         resource = held if isinstance(held, dict) else None
         start = self._resources.start(resource, scope.claims) if resource else None
         type_name = str(resource.get("resourceType")) if resource else ""
-        id, text = (resource or {}).get("id"), source.get("fullUrl")
-        if served and text is None and isinstance(id, str):
-            text = f"{scope.bases.main}/{type_name}/{id}"
-        reference = parse_reference(text, scope.base) if text is not None else None
-        if reference is not None and reference.kind in ("relative", "absolute", "urn"):
-            identity = scope.identity(reference)
+        id = (resource or {}).get("id")
+        place = locate(index, source, served, scope.url, scope.base, scope)
+        identity, base, made_up, text, reference = place
+        if reference is not None and identity:
             if self._routable(reference, type_name, scope):
                 shown = scope.show_id(type_name, reference.id)
                 url = f"{scope.public}/{type_name}/{shown}"
                 main = scope.bases.main
                 return Entry(index, source, resource, identity, main, url, shown, identity, start)
-            base = reference.base or scope.bases.main
             if not scope.pseudonym(type_name) and isinstance(text, str):
                 real = id if isinstance(id, str) else None
                 return Entry(index, source, resource, identity, base, text, real, identity, start)
             uuid = scope.namer.show_uri(identity)
             id = uuid.rpartition(":")[2]
             return Entry(index, source, resource, identity, base, uuid, id, identity, start)
-        made_up, main = f"{scope.url}#{index}", scope.bases.main
-        malformed = reference is not None
+        main, malformed = scope.bases.main, reference is not None
         if not scope.pseudonym(type_name):
             real = id if isinstance(id, str) else None
             stored = text if isinstance(text, str) else None

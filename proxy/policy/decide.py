@@ -124,7 +124,7 @@ def identifies(parent: str, prop: Property) -> bool:
 # Of two transforms the one further left shows less.
 _STRENGTH = (
     "narrative", "pseudonymize", "surrogate", "country", "year", "state", "age-range", "age-band",
-    "range", "map", "zip3", "zip3-padded", "month", "zip5",
+    "range", "map", "zip3", "zip3-padded", "month", "shift", "zip5",
 )  # fmt: skip
 
 

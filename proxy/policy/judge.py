@@ -10,7 +10,7 @@ from proxy.fhir.r4 import Element
 from proxy.lenses.pseudonyms import DOCUMENT
 from proxy.policy.datatypes import DATATYPES
 from proxy.policy.draft import Draft, PathLine, TypeLine
-from proxy.policy.methods import TRANSFORM, rank
+from proxy.policy.methods import TRANSFORM, rank, spelled
 from proxy.policy.mistakes import Findings, nearest
 from proxy.policy.paths import elements
 from proxy.policy.predicates import judge_predicate
@@ -39,6 +39,7 @@ def judge(draft: Draft, findings: Findings) -> None:
     for member in draft.datatypes.values():
         _required_member(member, findings)
     _ids(draft, findings)
+    _shifts(draft, findings)
     _doubts(draft, shown, findings)
 
 
@@ -280,6 +281,19 @@ def _ids(draft: Draft, findings: Findings) -> None:
     else:
         return
     findings.wrong(source, what, 'write [ids] with default = "pseudonym", or "real"')
+
+
+def _shifts(draft: Draft, findings: Findings) -> None:
+    """All dates of a person move by one offset, else the intervals between them would not stay."""
+    lines: list[PathLine | TypeLine] = [*draft.elements.values(), *draft.datatypes.values()]
+    first, *others = [line for line in lines if line.method.name == "shift"] or [None]
+    for line in others:
+        if first is not None and line is not None and line.method != first.method:
+            findings.wrong(
+                line.source,
+                f"the line shifts dates otherwise than {first.source}: intervals would not stay",
+                f"write {spelled(first.method)} in both",
+            )
 
 
 def _doubts(draft: Draft, shown: frozenset[str], findings: Findings) -> None:

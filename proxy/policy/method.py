@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from pathlib import Path as FilePath
 
+from proxy.lenses.shift import DEFAULT_RANGE
 from proxy.policy.files import read_text
 from proxy.policy.locate import Entry
 from proxy.policy.methods import METHODS, SCALES
@@ -13,6 +15,8 @@ from proxy.policy.mistakes import Findings, offer
 from proxy.policy.model import Method, Source
 from proxy.policy.toml import kind
 
+_FARTHEST = 36525  # days: a hundred years
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 _FORM = 'write a method, as "keep", or { method = "generalize", to = "year" }'
 
 
@@ -60,6 +64,8 @@ def read_method(entry: Entry, findings: Findings) -> Method | None:
         return Method("mask", (("once", True),))
     if name == "surrogate":
         return _surrogate(value, source, findings)
+    if name == "shift":
+        return _shift(value, source, findings)
     return Method(name)
 
 
@@ -71,6 +77,31 @@ def _surrogate(value: dict[str, object], source: Source, findings: Findings) -> 
             findings.wrong(source, what, 'write family = "StudySubject", given = "Pseudo"')
             return None
     return Method("surrogate", tuple(parts))
+
+
+def _shift(value: dict[str, object], source: Source, findings: Findings) -> Method | None:
+    days = value.get("range", list(DEFAULT_RANGE))
+    system = value.get("by-system")
+    mend = "write range = [-365, -1]: the least and the greatest offset in days"
+    bounds = [d for d in days if type(d) is int] if isinstance(days, list) else []
+    what = ""
+    if not isinstance(days, list) or len(days) != 2 or len(bounds) != 2:
+        what = "range is not two whole numbers"
+    elif bounds[0] > bounds[1]:
+        what = "range is reversed"
+    elif bounds[0] <= 0 <= bounds[1]:
+        what = "range contains 0, so some dates would not move"
+    elif max(map(abs, bounds)) > _FARTHEST:
+        what = f"range goes farther than {_FARTHEST} days"
+    if what:
+        findings.wrong(source, what, mend)
+    if system is not None and not _URI.fullmatch(str(system)):
+        what = f"by-system is {system or 'empty'}, which is no system of identifiers"
+        findings.wrong(source, what, 'write its URI, as "urn:oid:2.16.840.1.113883.19.5"')
+    if what:
+        return None
+    by = () if system is None else (("by-system", system),)
+    return Method("shift", (*by, ("range", tuple(bounds))))
 
 
 def _narrative(value: dict[str, object], source: Source, findings: Findings) -> Method | None:

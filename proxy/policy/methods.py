@@ -88,7 +88,7 @@ METHODS: Mapping[str, Spec] = {
         {"to": str, "map": str, "steps": list},
     ),
     "narrative": Spec(lambda code: code == "Narrative", "Narrative", {"text": str, "from": str}),
-    "shift": Spec(_any, "dates", {"range": list, "by-system": str}, later=True),
+    "shift": Spec(lambda code: code in DATES, "dates", {"range": list, "by-system": str}),
     "scrub": Spec(_any, "string", later=True),
     "surrogate": Spec(
         lambda code: code in ("HumanName", "string"),

@@ -58,7 +58,7 @@ def scalar(
     if method.name == "mask":
         return lambda value, scope: MASK
     transform = lens_method(method.name).bind(dict(method.params), code)
-    if code == "instant":
+    if code == "instant" and lens_method(method.name).shortens:
         return _instant(transform, required)
 
     def show(value: Json, scope: Scope) -> object:

@@ -66,6 +66,11 @@ class Read:
     presence: bool = False
     vanishes: bool = False
 
+    @property
+    def orders(self) -> bool:
+        """Whether rows can be put in order by it as it shows."""
+        return self.kind == "keep" or lens_method(self.method.name).orders
+
     def backward(self) -> Backward:
         """What to ask upstream for what is shown of it; raises NotTranslatable."""
         return lens_method(self.method.name).backward(dict(self.method.params), self.search_type)
@@ -217,8 +222,12 @@ def _at(view: Shown, path: str, code: str, kind: str, *, by_system: bool = False
         return Read(path, code, "hidden", "meta is made new", None)
     return Read(
         path, code, lens.kind, lens.why, lens.source, by_system, lens.method, kind,
-        vanishes=code == "instant" and lens.kind == "coarse" and not _demanded(path),
+        vanishes=code == "instant" and _shortens(lens) and not _demanded(path),
     )  # fmt: skip
+
+
+def _shortens(lens: Lens) -> bool:
+    return lens.kind == "coarse" and lens_method(lens.method.name).shortens
 
 
 def _demanded(path: str) -> bool:

@@ -9,6 +9,7 @@ from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.structure import RESOURCES
 from proxy.policy import primitives
 from proxy.policy.decide import Decision, Mode, Node, Nodes, strength
+from proxy.policy.persons import Persons, shifting
 from proxy.policy.rows import Rows
 from proxy.policy.scope import Contained, Scope
 
@@ -41,6 +42,8 @@ class Resources:
         policy = compiler.policy
         line = policy.datatypes.get("Meta.lastUpdated")
         self._updated = None if line is None else primitives.scalar(line.method, "instant")
+        how = shifting(policy)
+        self.persons = None if how is None else Persons(how)
         self._profiles = policy.profiles
         self._labels = policy.labels
         self._requires = frozenset(policy.requires)
@@ -97,7 +100,8 @@ class Resources:
         if start.walk is None:
             out.update({k: v for k, v in resource.items() if k not in ("resourceType", "id")})
             return out
-        outer, part = scope.contained, scope.part
+        persons, outer, part = self.persons, scope.contained, scope.part
+        state = persons.enter(resource, scope, contained=contained) if persons else None
         inner = outer
         if not contained:
             scope.part = ""
@@ -117,6 +121,8 @@ class Resources:
                     out["contained"] = shown
         finally:
             scope.contained, scope.part = outer, part
+            if persons is not None and state is not None:
+                persons.leave(state, scope)
         return out
 
     def start(

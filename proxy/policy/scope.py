@@ -63,6 +63,8 @@ class _Nameless:
 
     def show_person(self, bearer: str) -> str:
         return "x"
+    def offset(self, person: str, low: int, high: int) -> int:
+        return low
 
 
 @dataclass(slots=True)
@@ -73,6 +75,11 @@ class Scope:
     at its end. ``today``: the civil date (UTC). ``base``: where relative references resolve at
     this point. ``shows``: whether a type is shown at all; ``pseudonym``: whether its ids are
     pseudonyms. ``met``: identities that shown references named since it was last cleared.
+    ``companions``: stored Patients by absolute URL, whom what is revealed is about; None: there is
+    no such Patient. ``missing``: those that were looked for and are not among them. ``offset``: by
+    how many days dates at this point are shifted (:mod:`proxy.policy.persons`); ``together``:
+    whether a document or message around it says so. ``near``: the resources of the Bundles at hand
+    that persons are found by, by identity.
     """
 
     namer: Naming
@@ -88,6 +95,11 @@ class Scope:
     contained: Contained | None = None
     part: str = ""  # id of the contained resource at hand
     met: set[str] = field(default_factory=set)
+    companions: Mapping[str, JsonObject | None] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+    offset: int | None = None
+    together: bool = False
+    near: tuple[Mapping[str, JsonObject], ...] = ()
     _seen: dict[tuple[str, str, str], tuple[str | None, str]] = field(default_factory=dict)
     _names: dict[tuple[str, str], str] = field(default_factory=dict)
 

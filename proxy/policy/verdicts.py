@@ -97,7 +97,10 @@ class VerdictTable:
             return Verdict("allow", "sort", "ids in the order in which they show", found.reads)
         unsorted = known.type == "reference" or not match.sorts(known, type_name)
         here = self._pseudonym(type_name)
-        if found.kind != "allow" or unsorted or (here and code == "_lastUpdated"):
+        ordered = found.kind == "allow" or (
+            found.way == "coarse" and all(read.orders for read in found.reads)
+        )
+        if not ordered or unsorted or (here and code == "_lastUpdated"):
             text = f"The parameter {code} is not one that is compared exactly as it shows."
             return Verdict("refuse", "refused", text, found.reads)
         exact = found.exact and not here and not any(r.by_system for r in found.reads)

@@ -1,0 +1,268 @@
+"""Whose dates a resource holds: the one Patient it is about, whose offset ``shift`` adds.
+
+A Patient is about itself; any other resource about the Patients that its search parameters
+``patient`` and ``subject`` read. In a document every entry is about the subject of its
+Composition, in a message about that of the document that its focus nests. Of no Patient, or of
+several, no offset is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import NamedTuple, TypeAlias
+
+from proxy.fhir import match, registry
+from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.reference import Reference, parse_reference
+from proxy.fhir.structure import RESOURCES
+from proxy.lenses.shift import Shifting, read_shift
+from proxy.policy.model import Policy
+from proxy.policy.scope import Scope
+
+CODES = ("patient", "subject")
+_SERVED = frozenset({"searchset", "history"})
+# Absolute URL to the Patient, as far as it is at hand.
+Found: TypeAlias = "dict[str, JsonObject | None]"
+Near: TypeAlias = "tuple[Mapping[str, JsonObject], ...]"
+
+
+class Place(NamedTuple):
+    """Where an entry stands. ``identity``: absolute URL, empty without a fullUrl. ``base``: where
+    its relative references resolve. ``url``: its identity, made up where it has none. ``text``:
+    its fullUrl, None where it has none."""
+
+    identity: str
+    base: str
+    url: str
+    text: Json
+    reference: Reference | None
+
+
+class State(NamedTuple):
+    """What :meth:`Persons.enter` found in the scope."""
+
+    offset: int | None
+    together: bool
+    near: Near
+
+
+def shifting(policy: Policy) -> Shifting | None:
+    """How the policy shifts dates; None if it does not. All its lines say the same."""
+    methods = [rule.method for rule in policy.elements]
+    methods += [line.method for line in policy.datatypes.values()]
+    found = (dict(method.params) for method in methods if method.name == "shift")
+    return next(map(read_shift, found), None)
+
+
+def locate(
+    index: int, source: JsonObject, served: bool, url: str, base: str, scope: Scope
+) -> Place:
+    """Where an entry of the Bundle at ``url`` stands: by its fullUrl, in what a server gave also by
+    its type and id. ``base``: where relative fullUrls resolve."""
+    held = source.get("resource")
+    resource = held if isinstance(held, dict) else {}
+    id, text = resource.get("id"), source.get("fullUrl")
+    if served and text is None and isinstance(id, str):
+        text = f"{scope.bases.main}/{resource.get('resourceType')}/{id}"
+    reference = parse_reference(text, base) if text is not None else None
+    if reference is not None and reference.kind in ("relative", "absolute", "urn"):
+        identity = scope.identity(reference)
+        return Place(identity, reference.base or scope.bases.main, identity, text, reference)
+    return Place("", scope.bases.main, f"{url}#{index}", text, reference)
+
+
+def is_served(bundle: JsonObject) -> bool:
+    """Whether a server gave the Bundle as an answer, so that entries are named by type and id."""
+    kind = bundle.get("type")
+    return isinstance(kind, str) and kind in _SERVED
+
+
+@cache
+def elements(type_name: str) -> tuple[tuple[str, ...], ...]:
+    """The elements of a type that name the Patients it is about, as their steps."""
+    known = registry.get(type_name) if type_name in RESOURCES else {}
+    found: dict[tuple[str, ...], None] = {}
+    for code in CODES:
+        parameter = known.get(code)
+        if parameter is not None and "Patient" in parameter.targets:
+            for path in match.paths(parameter, type_name) or ():
+                found[tuple(path.path.split(".")[1:])] = None
+    return tuple(found)
+
+
+class Persons:
+    """The persons of resources under one policy that shifts dates."""
+
+    def __init__(self, how: Shifting) -> None:
+        self.how = how
+
+    def enter(self, resource: JsonObject, scope: Scope, *, contained: bool) -> State:
+        """Set the scope's offset to that of a resource whose walk begins. What is contained and is
+        about nobody is about whom its container is about."""
+        state = State(scope.offset, scope.together, scope.near)
+        if scope.together:
+            return state
+        if resource.get("resourceType") == "Bundle":
+            inside = list(_entries(resource, scope.url, scope.base, scope))
+            person = self._case(resource, inside, scope.near, scope)
+            scope.near = (*scope.near, _near(inside))
+            scope.together = person != ""
+        else:
+            found = _patients(resource, scope, scope.base, scope.near, contained=contained)
+            if contained and not found:
+                return state
+            person = self._name(found, scope)
+        scope.offset = self.offset(person, scope)
+        return state
+
+    def leave(self, state: State, scope: Scope) -> None:
+        """Undo :meth:`enter`."""
+        scope.offset, scope.together, scope.near = state
+
+    def offset(self, person: str, scope: Scope) -> int | None:
+        """The offset of a person by name; None for nobody."""
+        return scope.namer.offset(person, self.how.low, self.how.high) if person else None
+
+    def survey(self, resource: JsonObject, scope: Scope) -> None:
+        """Look for all persons that a reveal of the resource will look for, so that the scope's
+        ``missing`` names the Patients that it lacks."""
+        self._survey(resource, scope, contained=False)
+
+    def _survey(self, resource: JsonObject, scope: Scope, *, contained: bool) -> None:
+        state = self.enter(resource, scope, contained=contained)
+        held = scope.url, scope.base
+        if resource.get("resourceType") == "Bundle" and not scope.together:
+            for place, inner in list(_entries(resource, scope.url, scope.base, scope)):
+                scope.url, scope.base = place.url, place.base
+                self._survey(inner, scope, contained=False)
+                scope.url, scope.base = held
+        for inner in () if contained else _objects(resource.get("contained")):
+            self._survey(inner, scope, contained=True)
+        self.leave(state, scope)
+
+    def _case(
+        self, bundle: JsonObject, inside: list[tuple[Place, JsonObject]], near: Near, scope: Scope
+    ) -> str:
+        """The person whom all of a document or message is about; empty if there is none."""
+        near, kind = (*near, _near(inside)), bundle.get("type")
+        found: Found = {}
+        if kind == "document":
+            for place, composition in _first(inside, "Composition"):
+                found |= _patients(composition, scope, place.base, near, contained=False)
+            return self._name(found, scope)
+        if kind != "message":
+            return ""
+        focus = {
+            _identity(text, place.base, scope)
+            for place, header in _first(inside, "MessageHeader")
+            for text, _ in _references(header, ("focus",))
+        }
+        persons = set()
+        for place, inner in inside:
+            if place.identity in focus and inner.get("resourceType") == "Bundle":
+                within = list(_entries(inner, place.url, place.base, scope))
+                persons.add(self._case(inner, within, near, scope))
+        return persons.pop() if len(persons) == 1 else ""
+
+    def _name(self, found: Found, scope: Scope) -> str:
+        """The name of the one person found: its URL, or the identifier that the policy asks for."""
+        if len(found) != 1:
+            return ""
+        ((url, patient),) = found.items()
+        if not self.how.system:
+            return url
+        if patient is None:
+            patient = scope.companions.get(url)
+            if url not in scope.companions:
+                scope.missing.add(url)
+        values = {
+            str(value)
+            for identifier in _objects((patient or {}).get("identifier"))
+            if identifier.get("system") == self.how.system
+            and isinstance(value := identifier.get("value"), str)
+        }
+        return f"{self.how.system}|{values.pop()}" if len(values) == 1 else ""
+
+
+def _patients(
+    resource: JsonObject, scope: Scope, base: str, near: Near, *, contained: bool
+) -> Found:
+    """The Patients that the resource is about."""
+    type_name = resource.get("resourceType")
+    if type_name == "Patient":
+        name = f"{scope.url}#{resource.get('id')}" if contained else scope.url
+        return {name: resource} if name else {}
+    found: Found = {}
+    for steps in elements(str(type_name)):
+        for text, declared in _references(resource, steps):
+            if text.startswith("#"):
+                held = _contained(text[1:], resource, scope, contained=contained)
+                if held is not None and held.get("resourceType") == "Patient":
+                    found[scope.url + text] = held
+                continue
+            reference = parse_reference(text, base)
+            if reference.kind not in ("relative", "absolute", "urn"):
+                continue
+            identity = scope.identity(reference)
+            held = next((each[identity] for each in reversed(near) if identity in each), None)
+            kind = (held or {}).get("resourceType") or reference.type or declared
+            if kind == "Patient":
+                found[identity] = held
+    return found
+
+
+def _contained(
+    id: str, resource: JsonObject, scope: Scope, *, contained: bool
+) -> JsonObject | None:
+    if contained:
+        return scope.contained.resources.get(id) if scope.contained is not None else None
+    held = _objects(resource.get("contained"))
+    return next((each for each in held if each.get("id") == id), None)
+
+
+def _references(value: Json, steps: tuple[str, ...]) -> Iterator[tuple[str, Json]]:
+    """The reference texts at the end of the steps, each with its declared type."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _references(item, steps)
+    elif isinstance(value, dict):
+        if steps:
+            yield from _references(value.get(steps[0]), steps[1:])
+        elif isinstance(text := value.get("reference"), str):
+            yield text, value.get("type")
+
+
+def _identity(text: str, base: str, scope: Scope) -> str:
+    return scope.identity(parse_reference(text, base))
+
+
+def _entries(
+    bundle: JsonObject, url: str, base: str, scope: Scope
+) -> Iterator[tuple[Place, JsonObject]]:
+    source, served = bundle.get("entry"), is_served(bundle)
+    for index, entry in enumerate(source if isinstance(source, list) else ()):
+        resource = entry.get("resource") if isinstance(entry, dict) else None
+        if isinstance(entry, dict) and isinstance(resource, dict):
+            yield locate(index, entry, served, url, base, scope), resource
+
+
+def _first(
+    inside: list[tuple[Place, JsonObject]], type_name: str
+) -> Iterable[tuple[Place, JsonObject]]:
+    """The first entry if it is of the type, as it ought to be; else all that are."""
+    found = [each for each in inside if each[1].get("resourceType") == type_name]
+    return found[:1] if inside and found and found[0] is inside[0] else found
+
+
+def _near(inside: list[tuple[Place, JsonObject]]) -> dict[str, JsonObject]:
+    """The Patients, and what else has their identity, by identity; the first of each counts."""
+    near: dict[str, JsonObject] = {}
+    for place, resource in inside:
+        if place.identity:
+            near.setdefault(place.identity, resource)
+    return near
+
+
+def _objects(value: Json) -> list[JsonObject]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
