@@ -150,6 +150,9 @@ class Elements(Required):
             return masked
         if decision.keeps and not facts.is_well_formed(kind, prop, value):
             return masked
+        moves = method.name == "shift"
+        if moves and shift(prop.code, value, place.days) is None:
+            return masked
         aged = self.aged(kind, parent, prop, value, place)
         if method.param("to") == "age-range":
             aged = None  # the oldest are one range
@@ -168,10 +171,8 @@ class Elements(Required):
                 if value is None:
                     return None
             return value, ({"extension": extensions} if extensions else None)
-        if method.name == "shift":
+        if moves:
             result = shift(prop.code, value, place.days)
-            if result is None:
-                return masked
             old = self.aged(kind, parent, prop, result, place) == "remove"
             return None if old else (result, None)
         namer, today = place.context.namer, place.context.today

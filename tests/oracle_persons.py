@@ -49,8 +49,9 @@ def days_of(resource: Json, place: Place, inside: bool, method: Method) -> int |
 
 
 def days_of_person(name: str | None, place: Place, method: Method) -> int | None:
-    low, high = method.param("range", (-365, -1))  # type: ignore[misc]
-    return None if name is None else place.context.namer.offset(name, low, high)
+    given = method.param("range", (-365, -1))
+    assert isinstance(given, tuple)
+    return None if name is None else place.context.namer.offset(name, *given)
 
 
 def case_of(

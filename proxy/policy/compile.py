@@ -87,6 +87,17 @@ class View:
             return False
         return self.identity or self._compiler.resources.visible(resource, claims)
 
+    def companions(self, resource: JsonObject, scope: Scope) -> set[str]:
+        """Absolute URLs of the stored Patients that :meth:`reveal` would look for in the scope's
+        companions, and does not find there."""
+        persons = None if self.identity else self._compiler.resources.persons
+        if persons is None:
+            return set()
+        type_name, id = resource.get("resourceType"), resource.get("id")
+        scope.url = f"{scope.base}/{type_name}/{id}"
+        persons.survey(resource, scope)
+        return scope.missing
+
     def limits(self, type_name: str) -> bool:
         """Whether a row rule stands on resources of the type, or they need a label to exist."""
         return not self.identity and self._compiler.resources.limits(type_name)

@@ -286,13 +286,13 @@ def _ids(draft: Draft, findings: Findings) -> None:
 def _shifts(draft: Draft, findings: Findings) -> None:
     """All dates of a person move by one offset, else the intervals between them would not stay."""
     lines: list[PathLine | TypeLine] = [*draft.elements.values(), *draft.datatypes.values()]
-    first, *others = [line for line in lines if line.method.name == "shift"] or [None]
-    for line in others:
-        if first is not None and line is not None and line.method != first.method:
+    shifts = [line for line in lines if line.method.name == "shift"]
+    for line in shifts[1:]:
+        if line.method != shifts[0].method:
             findings.wrong(
                 line.source,
-                f"the line shifts dates otherwise than {first.source}: intervals would not stay",
-                f"write {spelled(first.method)} in both",
+                f"dates shift otherwise than by {shifts[0].source}: intervals would not stay",
+                f"write {spelled(shifts[0].method)} in both",
             )
 
 

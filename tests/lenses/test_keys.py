@@ -160,9 +160,9 @@ def test_keys_are_separate() -> None:
     for project, policy in itertools.product(("p", "q", "pq"), ("a", "b")):
         for each in rotated.project(project, policy).accepted:
             keys += [each.ids, each.long_ids, each.uuids, each.names, each.identifiers]
-            keys.append(each.documents)
+            keys += [each.documents, each.offsets]
     halves = [half for key in keys for half in (key[:32], key[32:]) if half]
-    assert len(halves) == 3 + 6 * 2 * (6 + 3)
+    assert len(halves) == 3 + 6 * 2 * (7 + 3)
     assert len(set(halves)) == len(halves)
 
 

@@ -26,7 +26,9 @@ from tests.views import (
     find_view,
 )
 
-POLICIES = (*RESTRICTED, EPI, "predicates", "members", "narrow", "rows", "sections", "standins")
+POLICIES = (
+    *RESTRICTED, EPI, "predicates", "members", "narrow", "rows", "sections", "standins", "shifts",
+)  # fmt: skip
 FUZZED = settings(
     max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
