@@ -79,13 +79,9 @@ def case_of(
         for link in as_list(held[i].get("focus")):
             text = link.get("reference") if isinstance(link, dict) else None
             found = identify(text, base, place.context)
-            for j, other in enumerate(held):
-                if (
-                    found is not None
-                    and scope.identities[j] == found
-                    and isinstance(other, dict)
-                    and other.get("resourceType") == "Bundle"
-                ):
+            for j in first_of(scope, found):
+                other = held[j]
+                if isinstance(other, dict) and other.get("resourceType") == "Bundle":
                     names.add(case_of(other, scope.identities[j], scope, place, method))
     return names.pop() if len(names) == 1 else None
 
@@ -96,7 +92,7 @@ def patients(
     """The Patients that a resource is about, by absolute URL; None where they are elsewhere."""
     kind = resource["resourceType"]
     if kind == "Patient":
-        own = f"{place.identity}#{resource.get('id')}" if inside else place.identity
+        own = f"{place.identity}#{resource.get('id')}" if inside else own_name(resource, place)
         return {own: resource} if own else {}
     found: dict[str, Json] = {}
     for path in OTHERS.get(kind, ["patient", "subject"]):
@@ -138,11 +134,25 @@ def follow(value: Json, names: list[str]) -> Iterator[Json]:
 def beside(name: str, bundle: BundleScope | None) -> Json:
     """The entry of that identity in the Bundles around."""
     for scope in bundle.around() if bundle else ():
-        for index, identity in enumerate(scope.identities):
-            resource = scope.entries[index].get("resource")
-            if identity == name and isinstance(resource, dict):
-                return resource
+        for index in first_of(scope, name):
+            return scope.entries[index]["resource"]
     return None
+
+
+def first_of(scope: BundleScope, name: str | None) -> list[int]:
+    """The first entry of that name which holds something, if any."""
+    held = [i for i, e in enumerate(scope.entries) if isinstance(e.get("resource"), dict)]
+    found = [i for i in held if scope.identities[i] == name]
+    return (found or [i for i in held if scope.own.get(i) == name and name is not None])[:1]
+
+
+def own_name(patient: Json, place: Place) -> str:
+    """What an entry is referred to by: its type and id where no fullUrl names it."""
+    scope = place.bundle
+    for index, name in scope.own.items() if scope else ():
+        if scope and scope.entries[index].get("resource") is patient:
+            return name if first_of(scope, name) == [index] else place.identity
+    return place.identity
 
 
 def name_of(about: dict[str, Json], place: Place, method: Method) -> str | None:

@@ -106,7 +106,7 @@ class Persons:
         if resource.get("resourceType") == "Bundle":
             inside = list(_entries(resource, scope.url, scope.base, scope))
             person = self._case(resource, inside, scope.near, scope)
-            scope.near = (*scope.near, _near(inside))
+            scope.near = (*scope.near, _near(inside, scope))
             scope.together = person != ""
         else:
             found = _patients(resource, scope, scope.base, scope.near, contained=contained)
@@ -145,7 +145,8 @@ class Persons:
         self, bundle: JsonObject, inside: list[tuple[Place, JsonObject]], near: Near, scope: Scope
     ) -> str:
         """The person whom all of a document or message is about; empty if there is none."""
-        near, kind = (*near, _near(inside)), bundle.get("type")
+        here, kind = _near(inside, scope), bundle.get("type")
+        near = (*near, here)
         found: Found = {}
         if kind == "document":
             for place, composition in _first(inside, "Composition"):
@@ -153,14 +154,14 @@ class Persons:
             return self._name(found, scope)
         if kind != "message":
             return ""
-        focus = {
-            _identity(text, place.base, scope)
+        focus = [
+            here.get(scope.name_of(text, place.base))
             for place, header in _first(inside, "MessageHeader")
             for text, _ in _references(header, ("focus",))
-        }
+        ]
         persons = set()
         for place, inner in inside:
-            if place.identity in focus and inner.get("resourceType") == "Bundle":
+            if inner.get("resourceType") == "Bundle" and any(inner is each for each in focus):
                 within = list(_entries(inner, place.url, place.base, scope))
                 persons.add(self._case(inner, within, near, scope))
         return persons.pop() if len(persons) == 1 else ""
@@ -191,7 +192,7 @@ def _patients(
     """The Patients that the resource is about."""
     type_name = resource.get("resourceType")
     if type_name == "Patient":
-        name = f"{scope.url}#{resource.get('id')}" if contained else scope.url
+        name = f"{scope.url}#{resource.get('id')}" if contained else _called(resource, scope)
         return {name: resource} if name else {}
     found: Found = {}
     for steps in elements(str(type_name)):
@@ -210,6 +211,12 @@ def _patients(
             if kind == "Patient":
                 found[identity] = held
     return found
+
+
+def _called(resource: JsonObject, scope: Scope) -> str:
+    """What an entry is referred to by, else its URL."""
+    around = scope.near[-1].items() if scope.near else ()
+    return next((name for name, held in around if held is resource), scope.url)
 
 
 def _contained(
@@ -233,10 +240,6 @@ def _references(value: Json, steps: tuple[str, ...]) -> Iterator[tuple[str, Json
             yield text, value.get("type")
 
 
-def _identity(text: str, base: str, scope: Scope) -> str:
-    return scope.identity(parse_reference(text, base))
-
-
 def _entries(
     bundle: JsonObject, url: str, base: str, scope: Scope
 ) -> Iterator[tuple[Place, JsonObject]]:
@@ -255,12 +258,17 @@ def _first(
     return found[:1] if inside and found and found[0] is inside[0] else found
 
 
-def _near(inside: list[tuple[Place, JsonObject]]) -> dict[str, JsonObject]:
-    """The Patients, and what else has their identity, by identity; the first of each counts."""
+def _near(inside: list[tuple[Place, JsonObject]], scope: Scope) -> dict[str, JsonObject]:
+    """The entries by what references call them: their identity, or, where no fullUrl gives one,
+    their type and id. Of several with one name the first counts."""
     near: dict[str, JsonObject] = {}
     for place, resource in inside:
         if place.identity:
             near.setdefault(place.identity, resource)
+    for place, resource in inside:
+        type_name, id = resource.get("resourceType"), resource.get("id")
+        if not place.identity and isinstance(id, str) and type_name in RESOURCES:
+            near.setdefault(scope.name_of(f"{type_name}/{id}", scope.bases.main), resource)
     return near
 
 
