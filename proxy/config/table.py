@@ -207,6 +207,7 @@ ROLES_EXAMPLE: Final = {
     "investigator": "investigator",
     "researcher-limited": "researcher-limited",
     "researcher": "researcher-deidentified",
+    "researcher-shifted": "researcher-shifted",
 }
 
 TOKEN_KEYS: Final = ("sha256", "subject", "role", "project", "claims", "scopes", "expires")

@@ -26,12 +26,14 @@ class LensMethod:
     """Base of all lens methods.
 
     ``kind``: what search may make of an element behind it. ``suits``: the type codes it reads.
+    ``says``: how its values are called in reasons.
     ``shortens``: whether it shows a date in a shorter form, which an instant does not have.
     ``orders``: whether what it shows is as fine as what is stored, so that it can be sorted by.
     """
 
     kind: LensKind = "coarse"
     suits: frozenset[str] = frozenset()
+    says: str = "less exactly"
     shortens: bool = True
     orders: bool = False
 

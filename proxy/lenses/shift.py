@@ -98,6 +98,7 @@ class Shift(LensMethod):
     """
 
     suits = DATES
+    says = "moved by some days"
     shortens = False
     orders = True
 

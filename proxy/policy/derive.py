@@ -287,7 +287,7 @@ def _compare(
         return _refuse(f"The parameter {code} is not offered with this modifier, since not all of "
                        "what it reads is always shown.", reads)  # fmt: skip
     if coarse and parameter.type == "composite":
-        return Verdict("translate", "coarse", "shown less exactly", reads, (), "always")
+        return Verdict("translate", "coarse", f"shown {coarse[0].says}", reads, (), "always")
     if coarse:
         return _translate(code, modifier, coarse[0], reads)
     if by_system and parameter.type == "token" and not _in_extension(reads):
@@ -313,7 +313,7 @@ def _translate(code: str, modifier: str, least: Read, reads: tuple[Read, ...]) -
                        "exactly; ask without this modifier.", reads)  # fmt: skip
     form = next((each.form for each in found if each.form), "")
     return Verdict(
-        "translate", "coarse", f"shown less exactly{f'; ask with {form}' if form else ''}", reads,
+        "translate", "coarse", f"shown {least.says}{f'; ask with {form}' if form else ''}", reads,
         judge="always", prefixes=_common(each.prefixes for each in found), form=form,
         backward=found,
     )  # fmt: skip

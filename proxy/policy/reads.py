@@ -67,6 +67,11 @@ class Read:
     vanishes: bool = False
 
     @property
+    def says(self) -> str:
+        """How its values show, in words."""
+        return lens_method(self.method.name).says
+
+    @property
     def orders(self) -> bool:
         """Whether rows can be put in order by it as it shows."""
         return self.kind == "keep" or lens_method(self.method.name).orders

@@ -230,7 +230,7 @@ def test_a_number_names_the_person(
     entries = [entry(at("p"), each) for each in near] + [entry(None, ABOUT)]
     shown = find_view(BY_NUMBER).reveal(bundle("collection", *entries), scope)
     assert shown is not None
-    last: Any = shown["entry"][-1]  # type: ignore[index, call-overload]
+    last: Any = shown["entry"][-1]  # type: ignore[index]
     expected = moved(name, BY_NUMBER) if name else None
     assert last["resource"].get("effectiveDateTime") == expected
     if name is None:
@@ -242,7 +242,7 @@ def test_a_survey_finds_who_is_missing() -> None:
     """Before a reveal it can be told which Patients it will look for, wherever they are named."""
     view = find_view(BY_NUMBER)
     inner = {**observation("Patient/q"), "id": "in"}
-    for resource, wanted in (
+    rows: list[tuple[Any, set[str]]] = [
         (ABOUT, {"p"}), (patient("p"), set()),
         (observation("Patient/p", contained=[inner]), {"p", "q"}),
         (bundle("collection", OTHER, entry(None, ABOUT)), {"p", "q"}),
@@ -250,7 +250,8 @@ def test_a_survey_finds_who_is_missing() -> None:
         (bundle("document", HEAD, entry(at("p"), patient("p", "1")), OTHER), set()),
         (message(entry(f"{UPSTREAM}/Bundle/d", bundle("document", HEAD, OTHER))), {"p", "q"}),
         ({"resourceType": "Library", "id": "l"}, set()),
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for resource, wanted in rows:
         assert view.companions(resource, Case(BY_NUMBER).scope()) == {at(id) for id in wanted}
     assert find_view(SHIFTED).companions(ABOUT, Case(SHIFTED).scope()) == set()
 

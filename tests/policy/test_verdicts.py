@@ -22,7 +22,7 @@ from proxy.policy.verdicts import (
 from tests.views import RESTRICTED, find_view
 
 SOURCE = Source("policy.toml", 1, "")
-ROLES = ("investigator", *RESTRICTED)
+ROLES = ("investigator", "researcher-limited", "researcher-deidentified")
 TABLES: dict[str, VerdictTable] = {}
 
 
