@@ -252,7 +252,7 @@ def _referring(store: Store, sources: Sequence[Version], base: str) -> Iterator[
     refs = tuple(f"{s.type}/{s.id}" for s in sources)
     for type in store.types() if refs else ():
         for parameter in registry.get(type).values():
-            if parameter.type == "reference" and parameter.expression:
+            if parameter.type == "reference" and match.paths(parameter, type):
                 yield from _those(store.of_type(type), type, parameter, "", refs, base)
 
 

@@ -12,13 +12,14 @@ indexes: references in extensions are in no index, so that here what is not foun
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 
-from proxy.engine.answers import Bundle, Row, found
+from proxy.engine import answers
+from proxy.engine.answers import Bundle, Row
 from proxy.engine.asking import CHUNK, Rows, Work, ask_ids, ask_rows, group
 from proxy.engine.context import Context, ask_all
-from proxy.engine.leads import shown_leads, stored_leads
-from proxy.engine.membership import Key, Links
+from proxy.engine.leads import indexed_leads, shown_leads, stored_leads
+from proxy.engine.membership import NOWHERE, Case, Key, Links
 from proxy.engine.messages import Answer, Ask
 from proxy.engine.reveal import load
 from proxy.engine.spellings import spell
@@ -27,6 +28,9 @@ from proxy.errors import TooCostly, UpstreamBroken
 from proxy.policy.compile import View
 
 Asking = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", None]
+Referring = Generator[
+    "Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", "list[tuple[Row, Key]]"
+]
 Finding = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", frozenset[Key]]
 
 _ABREAST = 10  # asks without meaning, gathered
@@ -64,31 +68,26 @@ def spend(context: Context, type_: str, work: Work) -> Asking:
 
 
 class _Judging:
-    """One judgement of some rows. ``shown`` and ``stored``: what the candidates reach by what
-    shows, and at all; of these, ``ahead`` and ``behind`` were not yet followed."""
+    """One judgement of some rows. ``cases``: the candidates of each; of no others is anything
+    asked, so that what a row is judged by never depends on which rows it comes with."""
 
     def __init__(self, context: Context, work: Work, rows: list[Row]) -> None:
-        self._context, self._work = context, work
-        self._memory = context.membership
-        self._targets = {(row.type, row.id): row for row in rows}
-        self._patients = {key: _patients(context, row) for key, row in self._targets.items()}
-        self._roots: set[Key] = set()
-        self._shown: set[Key] = set()
-        self._stored: set[Key] = set()
-        self._ahead: set[Key] = set()
-        self._behind: set[Key] = set()
+        self._context, self._work, self._memory = context, work, context.membership
+        self._targets = [(row.type, row.id) for row in rows]
+        self._patients = {(row.type, row.id): _patients(context, row) for row in rows}
+        self._cases: dict[Key, dict[Key, Case]] = {key: {} for key in self._targets}
+        for row in rows:
+            self._note(row)
 
     def run(self) -> Asking:
         """Judge every target."""
-        for row in self._targets.values():
-            self._note(row)
-        yield from self._report({p for found in self._patients.values() for p in found})
+        yield from self._report(self._patients)
         yield from self._list()
         yield from self._follow()
-        yield from self._trace([key for key in self._unsure() if not self._bound(key)])
+        yield from self._trace()
         for key in self._targets:
-            hidden = key in self._stored if self._bound(key) else True
-            self._memory.shows[key] = key in self._shown or not hidden
+            met = self._bound(key) and not self._is_stored(key)
+            self._memory.shows[key] = met or self._is_shown(key)
 
     def _bound(self, key: Key) -> bool:
         """Whether a resource is of some patient's own. A Patient is if a Composition is about it;
@@ -97,150 +96,142 @@ class _Judging:
             return bool(self._memory.reports.get(key[1]))
         return key[0] == "Bundle" or bool(self._patients[key])
 
+    def _is_shown(self, key: Key) -> bool:
+        return any(key in case.shown for case in self._cases[key].values())
+
+    def _is_stored(self, key: Key) -> bool:
+        return any(key in case.stored for case in self._cases[key].values())
+
     def _unsure(self) -> list[Key]:
-        return [key for key in self._targets if key not in self._shown]
+        return [key for key in self._targets if not self._is_shown(key)]
 
-    def _note(self, row: Row) -> None:
-        """Take up where a fetched resource leads."""
+    def _note(self, row: Row) -> Links:
+        """Where a fetched resource leads."""
         context, key = self._context, (row.type, row.id)
-        if key in self._memory.links:
-            return
-        stored = load(row.body)
-        shown = context.view.reveal(stored, context.scope())
-        leads = None if shown is None else tuple(shown_leads(context, stored, shown))
-        self._memory.links[key] = Links(tuple(stored_leads(context, stored).values()), leads)
+        links = self._memory.links.get(key)
+        if links is None:
+            stored = load(row.body)
+            shown = context.view.reveal(stored, context.scope())
+            leads = None if shown is None else tuple(shown_leads(context, stored, shown))
+            links = Links(tuple(stored_leads(context, stored).values()), leads)
+            self._memory.links[key] = links
+        return links
 
-    def _begin(self, row: Row) -> None:
+    def _begin(self, target: Key, report: Key) -> None:
         """Take a Composition for a candidate."""
-        self._note(row)
-        key = (row.type, row.id)
-        if key not in self._roots:
-            self._roots.add(key)
-            self._reach([key], self._stored, self._behind)
-            self._reach([key], self._shown, self._ahead)
-            self._advance()
+        case = self._memory.cases.setdefault(report, Case.of(report))
+        case.advance(self._memory.links)
+        self._cases[target][report] = case
 
-    def _report(self, patients: set[str]) -> Asking:
-        """The Compositions about the patients (by id)."""
-        fresh = sorted(p for p in patients if p not in self._memory.reports)
-        if not fresh:
-            return
-        asks = []
-        for at in range(0, len(fresh), CHUNK):
-            names = [f"Patient/{id_}" for id_ in fresh[at : at + CHUNK]]
-            value = ",".join(spell(self._context.gateway.bases, names))
-            asks.append(Ask(path=f"{_REPORT}/_search",
-                            form=(("subject", value), ("_count", str(_ROWS)))))  # fmt: skip
+    def _report(self, patients: Mapping[Key, set[str]]) -> Asking:
+        """Take the Compositions about the patients (by id) of each target."""
+        wanted = {id_ for found in patients.values() for id_ in found}
+        fresh = sorted(wanted - self._memory.reports.keys())
         self._memory.reports.update(dict.fromkeys(fresh, ()))
-        for rows in (yield from ask_rows(self._context, asks, self._work)):
-            for row in _reports(rows):
-                for id_ in _patients(self._context, row):
-                    known = self._memory.reports.get(id_, ())
-                    self._memory.reports[id_] = (*known, (row.type, row.id))
-                self._begin(row)
+        for row in (yield from self._search("subject", [f"Patient/{id_}" for id_ in fresh])):
+            for id_ in _patients(self._context, row) & set(fresh):
+                self._memory.reports[id_] += ((row.type, row.id),)
+        for key, found in patients.items():
+            for id_ in found:
+                for report in self._memory.reports[id_]:
+                    self._begin(key, report)
 
     def _list(self) -> Asking:
-        """The Compositions that list the targets as entries."""
-        names = [f"{type_}/{id_}" for type_, id_ in self._unsure()]
+        """Take the Compositions that list the targets as entries."""
+        unsure = self._unsure()
+        for row in (yield from self._search("entry", [f"{t}/{id_}" for t, id_ in unsure])):
+            listed = indexed_leads(self._context, load(row.body), "entry")
+            for key in listed.intersection(unsure):
+                self._begin(key, (row.type, row.id))
+
+    def _search(self, code: str, names: list[str]) -> Rows:
+        """The Compositions that refer to one of ``names`` by a search parameter."""
         asks = []
         for at in range(0, len(names), CHUNK):
             value = ",".join(spell(self._context.gateway.bases, names[at : at + CHUNK]))
-            asks.append(Ask(path=f"{_REPORT}/_search",
-                            form=(("entry", value), ("_count", str(_ROWS)))))  # fmt: skip
-        for rows in (yield from ask_rows(self._context, asks, self._work)):
-            for row in _reports(rows):
-                self._begin(row)
-
-    def _advance(self) -> None:
-        """Follow what was fetched already, as far as that leads."""
-        while todo := [key for key in self._ahead if key in self._memory.links]:
-            self._ahead.difference_update(todo)
-            for key in todo:
-                links = self._memory.links[key]
-                if links is not None and links.shown is not None:
-                    self._reach(links.shown, self._shown, self._ahead)
-        while todo := [key for key in self._behind if key in self._memory.links]:
-            self._behind.difference_update(todo)
-            for key in todo:
-                links = self._memory.links[key]
-                if links is not None:
-                    self._reach(links.stored, self._stored, self._behind)
-
-    def _reach(self, keys: Iterable[Key], reached: set[Key], waiting: set[Key]) -> None:
-        fresh = {key for key in keys if key not in reached}
-        reached |= fresh
-        waiting |= fresh
+            form = ((code, value), ("_count", str(_ROWS)))
+            asks.append(Ask(path=f"{_REPORT}/_search", form=form))
+        rows = [r for all_ in (yield from ask_rows(self._context, asks, self._work)) for r in all_]
+        if any(row.type not in (_REPORT, "") for row in rows):
+            raise UpstreamBroken()
+        reports = [row for row in rows if row.type]
+        for row in reports:
+            self._note(row)
+        return reports
 
     def _follow(self) -> Asking:
-        """Follow all that was reached, level by level, until every target is decided."""
+        """Follow what the candidates reach, level by level, until every target is decided."""
         while True:
-            self._advance()
-            unsure = self._unsure()
-            wanted = set(self._ahead) if unsure else set()
-            if any(self._bound(key) and key not in self._stored for key in unsure):
-                wanted |= self._behind
+            wanted: set[Key] = set()
+            for key in self._unsure():
+                for case in self._cases[key].values():
+                    wanted |= case.ahead
+                    if self._bound(key) and not self._is_stored(key):
+                        wanted |= case.behind
             if not wanted:
                 return
             level = sorted(wanted)
             asks = [ask_ids(type_, ids) for type_, ids in group(level)]
-            self._memory.links.update(dict.fromkeys(level))
             for rows in (yield from ask_rows(self._context, asks, self._work)):
                 for row in rows:
                     if (row.type, row.id) in wanted:
-                        self._memory.links.pop((row.type, row.id), None)
                         self._note(row)
+            for key in level:
+                self._memory.links.setdefault(key, NOWHERE)
+            for case in self._memory.cases.values():
+                case.advance(self._memory.links)
 
-    def _trace(self, keys: list[Key]) -> Asking:
-        """Look backwards for shown paths to ``keys``, until a Composition is at their beginning."""
-        met = set(keys)
+    def _trace(self) -> Asking:
+        """Look for shown paths to what is bound to no patient, backwards, until somebody's reports
+        are at their beginning."""
+        ends = {key: {key} for key in self._unsure() if not self._bound(key)}
+        met = {key: {key} for key in ends}  # by target
         for _ in range(_LEVELS):
-            if not keys or not self._unsure():
+            if not ends:
                 return
-            rows = yield from self._refer(keys)
-            fresh: dict[Key, set[str]] = {}
-            for row in rows:
-                key = (row.type, row.id)
-                if row.type == _REPORT:
-                    self._begin(row)
-                elif key not in met:
-                    met.add(key)
-                    fresh[key] = _patients(self._context, row)
-            yield from self._report({id_ for patients in fresh.values() for id_ in patients})
+            patients: dict[Key, set[str]] = {key: set() for key in met}
+            before: dict[Key, tuple[set[str], set[Key]]] = {}
+            for row, key in (yield from self._refer(ends)):
+                referring = (row.type, row.id)
+                for target in ends[key]:
+                    if row.type == _REPORT:
+                        self._begin(target, referring)
+                    elif referring not in met[target]:
+                        met[target].add(referring)
+                        own = _patients(self._context, row)
+                        patients[target] |= own
+                        before.setdefault(referring, (own, set()))[1].add(target)
+            yield from self._report(patients)
             yield from self._follow()
-            reports = self._memory.reports
-            keys = [key for key, own in fresh.items() if not any(reports[id_] for id_ in own)]
+            unsure = set(self._unsure())
+            ends = {
+                referring: left
+                for referring, (own, targets) in before.items()
+                if not any(self._memory.reports[id_] for id_ in own) and (left := targets & unsure)
+            }
 
-    def _refer(self, keys: list[Key]) -> Rows:
-        """What shows a reference to one of ``keys``."""
-        asks = [
-            Ask(path=f"{type_}/_search",
-                form=(("_id", ",".join(ids)), ("_revinclude", "*"), ("_count", str(len(ids) + 1))))
-            for type_, ids in group(keys)
-        ]  # fmt: skip
-        wanted = set(keys)
-        referring = []
+    def _refer(self, keys: Iterable[Key]) -> Referring:
+        """What shows a reference to one of ``keys``, and to which."""
+        asks = []
+        for type_, ids in group(keys):
+            form = (("_id", ",".join(ids)), ("_revinclude", "*"), ("_count", str(len(ids) + 1)))
+            asks.append(Ask(path=f"{type_}/_search", form=form))
+        wanted, pairs = set(keys), []
         for rows in (yield from ask_rows(self._context, asks, self._work, _along)):
             for row in rows:
-                self._note(row)
-                links = self._memory.links[row.type, row.id]
-                if links and links.shown and not wanted.isdisjoint(links.shown):
-                    referring.append(row)
-        return referring
+                leads = wanted.intersection(self._note(row).shown or ())
+                if leads:  # of these, what would have brought it along by itself
+                    leads &= indexed_leads(self._context, load(row.body))
+                pairs += [(row, key) for key in sorted(leads)]
+        return pairs
 
 
 def _along(bundle: Bundle) -> list[Row]:
     """What comes along with the matches. Raises :class:`TooCostly` where that may not be all."""
-    rows = [row for row in found(bundle) if row.mode == "include" and row.type]
+    rows = [row for row in answers.found(bundle) if row.mode == "include" and row.type]
     if len(rows) >= _FULL:
         raise TooCostly("Too much refers to what was asked for; ask for less, or for one.")
     return rows
-
-
-def _reports(rows: list[Row]) -> list[Row]:
-    """The Compositions. Raises :class:`UpstreamBroken` if anything else came."""
-    if any(row.type not in (_REPORT, "") for row in rows):
-        raise UpstreamBroken()
-    return [row for row in rows if row.type]
 
 
 def _patients(context: Context, row: Row) -> set[str]:

@@ -20,7 +20,8 @@ from proxy.engine.answers import Row
 from proxy.engine.asking import Work, ask_ids, ask_rows, group
 from proxy.engine.assemble import assemble_document, make_entry
 from proxy.engine.context import Context
-from proxy.engine.leads import Key, shown_leads
+from proxy.engine.leads import shown_leads
+from proxy.engine.membership import Key
 from proxy.engine.messages import Answer, Ask, Reply
 from proxy.engine.projection import parse_projection, prettify
 from proxy.engine.read import fetch, tagged

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from proxy.engine.context import Context
+from proxy.engine.membership import Key
+from proxy.fhir import match, registry
 from proxy.fhir.codec import JsonObject
 from proxy.fhir.reference import parse_reference
 from proxy.fhir.referring import reference_texts
 from proxy.fhir.structure import RESOURCES
 
-Key = tuple[str, str]  # type and id, as the upstream has them
+_CORE = "http://hl7.org/fhir/SearchParameter/"
 
 
 def stored_leads(context: Context, stored: JsonObject) -> dict[str, Key]:
     """What the resource refers to in the upstream, each by the text with which it refers."""
+    return _name(context, reference_texts(_content(stored)))
+
+
+def indexed_leads(context: Context, stored: JsonObject, *codes: str) -> set[Key]:
+    """What a search for the resource by a reference finds it by: by any parameter of R4 itself, or
+    by those with the ``codes``."""
+    type_ = str(stored["resourceType"])
+    parameters = [
+        parameter
+        for code, parameter in registry.get(type_).items()
+        if parameter.type == "reference" and parameter.url.startswith(_CORE)
+        if (not codes or code in codes) and match.paths(parameter, type_)
+    ]
+    texts = (text for p in parameters for text in match.references(stored, type_, p))
+    return set(_name(context, texts).values())
+
+
+def _name(context: Context, texts: Iterable[str]) -> dict[str, Key]:
     bases = context.gateway.bases
     found: dict[str, Key] = {}
-    for text in reference_texts(_content(stored)):
+    for text in texts:
         reference = parse_reference(text, bases.main)
         kept = reference.kind in ("relative", "absolute") and reference.type in RESOURCES
         if kept and reference.base in bases:

@@ -25,8 +25,8 @@ from tests.equivalence.queries import Query
 from tests.noninterference.asking import KINDS as KINDS_OF_REQUESTS
 from tests.noninterference.changes import TARGET
 from tests.noninterference.grow import dataset
-from tests.noninterference.harness import Tally, compare_one, show
-from tests.noninterference.policies import TRIALS, gather_policies
+from tests.noninterference.harness import Tally, compare_one, show_whole
+from tests.noninterference.policies import LIMITS, TRIALS, gather_policies
 from tests.noninterference.refusals import Refusal, choose, find_answered, refusals
 from tests.noninterference.requests import Request
 from tests.noninterference.rows import KINDS as ROWS
@@ -73,7 +73,8 @@ async def product(role: str, claims: Claims) -> AsyncIterator[tuple[Rig, web.App
         patch.setattr(gateway, "compute_verdicts", _table)
         app, policies = embedded([]), gather_policies(Path(folder) / "policies")
         async with running(
-            app, Path(folder), roles=[role], policies=policies, claims=claims
+            app, Path(folder), roles=[role], policies=policies, claims=claims,
+            extra=LIMITS.get(role, ""),
         ) as rig:
             yield rig, app, policies
 
@@ -92,15 +93,15 @@ async def _make(rig: Rig, app: web.Application, role: str, policies: Path) -> Pr
         _fill(app, world.store(side))
 
     run = make_run(rig, role, policies, put, role, base=BASE)
-    made = [world for kind in KINDS if (world := run.sweep.world(kind)) is not None]
+    made = [w for kind in KINDS if (w := run.sweep.world(kind)) is not None and run.holds(w)]
     worlds = tuple((w, run.requests(w, _count(w), _kinds(role))) for w in made)
     rng = random.Random(role)
     found = list(refusals(run.table, run.criteria(made[0])))
     stored = (*originals(BASE), *dataset(BASE))
     store = Store(stored)
     held = [v.resource for t in store.types() for v in store.of_type(t)]
-    seen = [show(run.sweep.view, rig, role, r) for r in held if r is not None]
-    shown = [r for r in seen if r is not None]
+    rows = [r for r in held if r is not None]
+    shown = [made for _, made in show_whole(run.sweep.view, rig, role, rows)]
     by_type: dict[str, list[JsonObject]] = {}
     for resource in shown:
         by_type.setdefault(str(resource["resourceType"]), []).append(resource)

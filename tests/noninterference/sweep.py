@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from proxy.fhir.codec import JsonObject
 from proxy.policy.compile import View
-from tests.noninterference import changes, rows
+from tests.noninterference import changes, rows, sections
 from tests.noninterference.changes import FOREIGN, TARGET, Changes, Show
 from tests.noninterference.rows import HIDDEN_ID, HiddenRows
+from tests.noninterference.sections import HiddenSections
 from tests.noninterference.worlds import Key, World, key_of
 
 VERSION = "version"
@@ -19,6 +20,7 @@ FAMILIES = {
     "hidden element": changes.KINDS,
     "hidden row": rows.KINDS,
     "hidden id": (FOREIGN, TARGET, HIDDEN_ID, VERSION),
+    "hidden section": sections.KINDS,
 }
 KINDS = tuple(kind for kinds in FAMILIES.values() for kind in kinds)
 _SHARE = 0.8  # of the resources that may be changed
@@ -68,6 +70,12 @@ class Sweep:
             maker = HiddenRows(self.show, self.rng, types, ruled, self.stored)
             made = maker.make(kind, self.resources)
             return None if made is None else self._world(kind, *made, deleted=kind == rows.DELETED)
+        if kind in sections.KINDS:
+            if not self.view.hides_sections:
+                return None
+            shown = frozenset(t for t in self.view.policy.access if not self.view.passes(t))
+            held = HiddenSections(self.show, self.rng, shown).make(self.resources)
+            return None if held is None else self._world(kind, *held)
         if kind == VERSION:
             return None if self.stored else self._rewritten()
         changes_of = Changes(self.show, self.rng, self.stored).change

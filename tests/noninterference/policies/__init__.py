@@ -11,7 +11,8 @@ from tests.noninterference.grow import SEED
 from tests.rig import DEID, LDS, POLICIES, Claims
 
 EPI = "epidemiologist"
-TRIALS = ("trial-counted", "trial-linked", "trial-months", "trial-real-ids")
+SECTIONS = "trial-sections"
+TRIALS = ("trial-counted", "trial-linked", "trial-months", "trial-real-ids", SECTIONS)
 SHIPPED = (LDS, DEID, EPI)
 _STORIES = draw(0, SEED), draw(1, SEED)
 # Of the three generated cases the first two are in some caller's scope, the third is in none.
@@ -25,6 +26,10 @@ CLAIMS: Claims = {
     },
     "trial-counted": {"jurisdictions": _LIVED_IN[:1]},
 }
+
+
+# The grown dataset is one web of references, in which a case reaches more than cases do.
+LIMITS = {SECTIONS: "[limits]\npage-asks = 150\n"}
 
 
 def gather_policies(folder: Path) -> Path:
