@@ -190,7 +190,7 @@ def _full_url_kept(patch: Patch) -> None:
 
 
 def _unlinked_entries_kept(patch: Patch) -> None:
-    patch.setattr(BundleWalk, "_lost", lambda *_: set())
+    patch.setattr(BundleWalk, "_prune", lambda *_: None)
 
 
 def _etag_passed(patch: Patch) -> None:

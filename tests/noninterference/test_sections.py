@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from proxy.demo.generator import cases as generated
+from proxy.demo.generator import data_set
 from proxy.demo.upstream import STORE
+from proxy.engine import cases
+from proxy.fhir.codec import JsonObject
+from proxy.policy.bundle import BundleWalk
+from proxy.policy.compile import compile_view
+from proxy.policy.decide import KEEP, Decision, Mode
+from proxy.policy.load import load_directory
+from proxy.policy.walk import Compiler
 from tests.conftest import Tell
+from tests.equivalence.embedded import find_differences
+from tests.equivalence.queries import Query
 from tests.noninterference import rows, sections
-from tests.noninterference.harness import compare_one
+from tests.noninterference.harness import compare_one, show, show_whole
 from tests.noninterference.policies import CLAIMS, LIMITS, SECTIONS, gather_policies
 from tests.noninterference.sweeping import Run, make_run
 from tests.noninterference.worlds import World
@@ -50,3 +65,60 @@ async def test_hidden_sections_change_no_answer(tmp_path: Path, tell: Tell) -> N
     assert run.tally.exempt * 100 <= run.tally.total
     assert run.tally.total >= PAIRS
     assert hidden.keys() == {404}
+
+
+def _shown_alone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(cases, "concerns", lambda *_: False)
+
+
+def _shown_when_nested(patch: pytest.MonkeyPatch) -> None:
+    decide = Compiler.decide
+
+    def wrong(compiler: Any, parent: str, prop: Any, nodes: Any, decision: Any) -> Any:
+        if parent == "Composition.section" and prop.name == "section":
+            return Decision(KEEP, Mode("keep"), None, "planted")
+        return decide(compiler, parent, prop, nodes, decision)
+
+    patch.setattr(Compiler, "decide", wrong)
+
+
+def _left_in_document(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(BundleWalk, "_prune", lambda *_: None)
+
+
+FAULTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], bool]] = {
+    "none": (lambda _: None, False),
+    "what a section hides in documents is shown alone": (_shown_alone, True),
+    "a section inside a section is shown": (_shown_when_nested, True),
+    "entries of hidden sections stay in documents": (_left_in_document, True),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_faults_are_caught(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that stores what the view shows answers as the proxy, and not as one with a
+    fault."""
+    plant, caught = FAULTS[name]
+    app, policies = embedded([]), gather_policies(tmp_path / "policies")
+    view = compile_view(load_directory(policies)[SECTIONS])
+    async with running(
+        app, tmp_path, roles=[SECTIONS], policies=policies, claims=CLAIMS, extra=LIMITS[SECTIONS]
+    ) as rig:
+
+        def see(resource: JsonObject) -> JsonObject | None:
+            return show(view, rig, SECTIONS, resource)
+
+        plain = data_set(generated(2, 5, base=rig.upstream))
+        types = frozenset({"Observation", "Condition"})
+        made = sections.HiddenSections(see, random.Random(1), types).make(plain)
+        assert made is not None
+        for resource in made[1]:
+            app[STORE].write(resource)
+        stored = [v.resource for t in app[STORE].types() for v in app[STORE].of_type(t)]
+        held = [r for r in stored if r is not None]
+        shown = [whole for _, whole in show_whole(view, rig, SECTIONS, held)]
+        plant(monkeypatch)
+        queries = [Query(t, (("_count", "50"),)) for t in ("Composition", "Bundle", "Observation")]
+        assert bool(await find_differences(rig, SECTIONS, shown, queries)) == caught
