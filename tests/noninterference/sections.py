@@ -85,8 +85,8 @@ class HiddenSections:
 
 def _without_references(value: Any) -> Any:
     if isinstance(value, list):
-        kept = [_without_references(item) for item in value]
-        return [item for item in kept if item not in ({}, None)] or None
+        items = [_without_references(item) for item in value]
+        return [item for item in items if item not in ({}, None)] or None
     if isinstance(value, dict):
         kept = {k: _without_references(v) for k, v in value.items() if k != "reference"}
         return {k: v for k, v in kept.items() if v not in ({}, None)}
