@@ -34,7 +34,7 @@ def send(question: Question) -> Sent:
     """What a date parameter comes to: as written if the upstream answers that, else a span."""
     p, verdict = question.written, question.verdict
     condition = question.condition(p.alternatives)
-    span = find_span(verdict.backward or _AS_STORED, p.alternatives) or Span()
+    span = find_span(question.backward or _AS_STORED, p.alternatives) or Span()
     dates = Dates(p.name, span, verdict.single, condition)
     if verdict.backward or len(p.alternatives) > 1:
         return Sent(bounds(p.name, span), (condition,), unchanged=False, dates=dates)

@@ -17,6 +17,7 @@ from proxy.engine.chains import send as send_chain
 from proxy.engine.context import Context
 from proxy.engine.includes import Include, parse_include
 from proxy.engine.messages import Pairs
+from proxy.engine.persons import find_offset
 from proxy.engine.projection import Projection, parse_projection
 from proxy.engine.question import Condition, Question, Sent
 from proxy.errors import BadValue, Forbidden
@@ -97,7 +98,8 @@ def narrow(context: Context, type_: str, parameters: tuple[Parameter, ...]) -> P
     wanted = _parse_total(accepted)
     counts_only = count == 0 or projection.summary == "count"
     asked = forward.join_sorts([(p, v) for p, v in judged if v.way not in _OTHERWISE])
-    plain = [Question(context, type_, p, v) for p, v in asked]
+    offset = find_offset(context, type_, asked)
+    plain = [Question(context, type_, p, v, offset) for p, v in asked]
     sent = dates.join([*map(forward.send if context.view.identity else translate.send, plain)])
     chained = [
         send_chain(Question(context, type_, p, v)) for p, v in judged if v.way == "chain"

@@ -15,7 +15,8 @@ from proxy.fhir.match_elements import fold
 from proxy.fhir.r4 import SearchParameter
 from proxy.fhir.reference import Bases
 from proxy.fhir.search import Parameter, unescape
-from proxy.lenses.backward import Span
+from proxy.lenses.backward import Backward, Span
+from proxy.lenses.shift import ShiftedDay
 from proxy.policy.verdicts import Verdict
 
 Condition = Callable[[JsonObject], bool]
@@ -47,12 +48,22 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """``written``: by the client, on resources of ``type``; ``verdict``: the view's, no refusal."""
+    """``written``: by the client, on resources of ``type``; ``verdict``: the view's, no refusal.
+    ``offset``: by which shifted dates of all matches are moved, if that is known."""
 
     context: Context
     type: str
     written: Parameter
     verdict: Verdict
+    offset: int | None = None
+
+    @property
+    def backward(self) -> tuple[Backward, ...]:
+        """What to ask for of each value read, where some are shown otherwise than stored."""
+        found, offset = self.verdict.backward, self.offset
+        if offset is None:
+            return found
+        return tuple(b.pinned(offset) if isinstance(b, ShiftedDay) else b for b in found)
 
     @property
     def defined(self) -> SearchParameter:

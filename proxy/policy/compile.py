@@ -18,6 +18,7 @@ from proxy.policy.decide import (
     strength,
 )
 from proxy.policy.model import Method, Policy, Source
+from proxy.policy.persons import Persons
 from proxy.policy.scope import Scope
 from proxy.policy.walk import Compiler
 
@@ -87,15 +88,19 @@ class View:
             return False
         return self.identity or self._compiler.resources.visible(resource, claims)
 
+    @property
+    def persons(self) -> Persons | None:
+        """Whose dates resources hold, if the view shifts dates."""
+        return self._compiler.resources.persons
+
     def companions(self, resource: JsonObject, scope: Scope) -> set[str]:
         """Absolute URLs of the stored Patients that :meth:`reveal` would look for in the scope's
         companions, and does not find there."""
-        persons = None if self.identity else self._compiler.resources.persons
-        if persons is None:
+        if self.persons is None:
             return set()
         type_name, id = resource.get("resourceType"), resource.get("id")
         scope.url = f"{scope.base}/{type_name}/{id}"
-        persons.survey(resource, scope)
+        self.persons.survey(resource, scope)
         return scope.missing
 
     def limits(self, type_name: str) -> bool:

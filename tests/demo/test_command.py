@@ -25,7 +25,8 @@ from proxy.demo.upstream import STORE, create_upstream
 Serve = Callable[[web.Application], Awaitable[TestServer]]
 
 READY_SECONDS = 90
-ROLES = ("investigator", "epidemiologist", "researcher-deidentified", "researcher-limited")
+ROLES = ("investigator", "epidemiologist", "researcher-deidentified", "researcher-limited",
+         "researcher-shifted")  # fmt: skip
 EVERYONE = (*ROLES[:2], "public", *ROLES[2:])
 
 
@@ -118,7 +119,7 @@ async def run_curl(line: str) -> tuple[int, Any, str]:
         return response.status, json.loads(text), text
 
 
-async def test_the_printed_lines_show_one_case_as_four_roles(tmp_path: Path) -> None:
+async def test_the_printed_lines_show_one_case_as_each_role(tmp_path: Path) -> None:
     """Every printed curl line works: as stored the patient's name shows, and to the investigator
     and the epidemiologist whose program it is too; to the researchers neither name nor record
     number nor any id."""
