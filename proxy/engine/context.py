@@ -47,7 +47,7 @@ class Notes:
 class Context:
     """What every step of one granted request needs. ``if_none_match``: that header, or empty.
     ``watched``: whether the tripwire looks through what is shown. ``membership``: what was found
-    out of cases so far."""
+    out of cases so far. ``companions``: Patients fetched so far, by absolute URL."""
 
     gateway: Gateway
     caller: Caller
@@ -57,6 +57,7 @@ class Context:
     watched: bool
     notes: Notes
     membership: Membership = field(default_factory=Membership, compare=False)
+    companions: dict[str, JsonObject | None] = field(default_factory=dict, compare=False)
 
     @classmethod
     def make(
@@ -83,6 +84,7 @@ class Context:
             shows=self.view.shows,
             pseudonym=self.view.pseudonym,
             claims=self.caller.claims,
+            companions=self.companions,
         )
 
     def real_ids(self, type_: str, shown: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from proxy.engine.access import may
 from proxy.engine.answers import Row
 from proxy.engine.asking import Work, ask_ids, ask_rows, group
 from proxy.engine.assemble import assemble_document, make_entry
+from proxy.engine.companions import meet
 from proxy.engine.context import Context
 from proxy.engine.leads import shown_leads
 from proxy.engine.membership import Key
@@ -61,6 +62,7 @@ def document(
     """The document of one Composition; a 404 where a read of it is one."""
     pretty = _judge(context, parameters)
     body, found, _ = yield from fetch(context, interaction.type, interaction.id)
+    yield from meet(context, [body], Work(context.gateway.limits.asks))
     first = _reveal(context, (found.resourceType, str(found.id)), body)
     if first is None:
         raise NotFound()
@@ -91,6 +93,7 @@ def _collect(context: Context, first: Part) -> Parts:
         asks = [ask_ids(type_, ids) for type_, ids in group(level)]
         answered = yield from ask_rows(context, asks, work)
         bodies = _bodies(level, [row for rows in answered for row in rows])
+        yield from meet(context, bodies.values(), work)
         found = [_reveal(context, key, bodies[key]) for key in level if key in bodies]
         shown = [part for part in found if part is not None]
         parts += shown

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from proxy.engine.access import may
 from proxy.engine.asking import CHUNK, Work, ask_rows
+from proxy.engine.companions import meet
 from proxy.engine.context import Context
 from proxy.engine.messages import Answer, Ask
 from proxy.engine.spellings import spell
@@ -134,6 +135,7 @@ def _refer(context: Context, include: Include, sources: list[Seen], work: Work) 
     named = {source.name for source in ends}
     found: list[Seen] = []
     for rows in (yield from ask_rows(context, asks, work)):
+        yield from meet(context, [row.body for row in rows if row.type], work)
         for row in rows:
             if row.type and row.type != include.source:
                 raise UpstreamBroken()

@@ -9,6 +9,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 from proxy.engine.answers import Resource, Row, read_resource
 from proxy.engine.asking import Work
 from proxy.engine.cases import find_hidden, spend
+from proxy.engine.companions import meet
 from proxy.engine.context import Context, ask_all
 from proxy.engine.messages import Answer, Ask, Pairs, Reply
 from proxy.engine.projection import PARAMETERS, Projection, parse_projection
@@ -36,6 +37,8 @@ def read(
         body, resource, answer = yield from fetch(context, type_, interaction.id)
         reply = _reply(context, body, resource, answer, projection)
         yield from _judge_case(context, body, resource, work)
+        if (yield from meet(context, [body], Work(context.gateway.limits.asks))):
+            reply = _reply(context, body, resource, answer, projection)
     except NotFound:
         if _is_asked(context, type_, interaction.id):
             yield from spend(context, type_, work)
@@ -92,6 +95,8 @@ def vread(
                 raise NotFound()
         reply = _reply(context, body, resource, answers[0], projection)
         yield from _judge_case(context, found[-1][0], resource, work)
+        if (yield from meet(context, [body], Work(context.gateway.limits.asks))):
+            reply = _reply(context, body, resource, answers[0], projection)
     except NotFound:
         yield from spend(context, type_, work)
         raise

@@ -10,6 +10,7 @@ from proxy.engine.answers import OK, PAGE, SEARCH, Bundle, Row
 from proxy.engine.asking import Work, read_first, read_page
 from proxy.engine.assemble import incomplete_entry, match_entry
 from proxy.engine.chains import keep
+from proxy.engine.companions import meet
 from proxy.engine.context import Context, ask_one, render
 from proxy.engine.messages import Answer, Ask, Pairs
 from proxy.engine.narrow import Plan
@@ -67,6 +68,7 @@ def judge(
 ) -> Asking[list[Seen]]:
     """The rows from ``start`` on that the caller sees and that meet every condition, at ``most``
     so many."""
+    yield from meet(context, [row.body for row in rows[start:] if row.type], work)
     found: list[Seen] = []
     at = start
     while at < len(rows) and (most is None or len(found) < most):

@@ -13,6 +13,7 @@ from proxy.engine.access import may
 from proxy.engine.answers import COUNTED, Row, found, matches, next_url
 from proxy.engine.asking import Work
 from proxy.engine.assemble import assemble, incomplete_entry, match_entry
+from proxy.engine.companions import meet
 from proxy.engine.context import Context
 from proxy.engine.includes import gather
 from proxy.engine.messages import Answer, Ask, Pairs, Reply
@@ -194,13 +195,15 @@ def _count(context: Context, plan: Plan) -> Counted:
         return bundle.total
     window = context.view.policy.search.window
     form = plan.page_form(context.view.policy.search.page_size)
-    seen, total, url, asked = 0, 0, "", {""}
+    seen, total, url, asked, work = 0, 0, "", {""}, Work(window)
     while True:
         bundle = yield from fetch(context, plan, url, form)
         rows = matches(bundle)
         seen += len(rows)
         if seen > window or len(asked) > window:
             raise TooCostly(f"Only results of up to {window} rows are counted; narrow the search.")
+        if plan.conditions:
+            yield from meet(context, [row.body for row in rows if row.type], work)
         total += sum(_counts(context, plan, row) for row in rows)
         url = next_url(bundle, context.gateway.bases, asked)
         if not url:

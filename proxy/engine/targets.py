@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from proxy.engine.answers import Row
 from proxy.engine.asking import Work, ask_ids, ask_rows, group
 from proxy.engine.cases import find_hidden
+from proxy.engine.companions import meet
 from proxy.engine.context import Context
 from proxy.engine.messages import Answer, Ask
 from proxy.engine.reveal import reveal
@@ -67,6 +68,7 @@ def fetch_targets(context: Context, names: Iterable[Name], known: Known, work: W
     asks = group(asked)
     pages = [ask_ids(type_, ids) for type_, ids in asks]
     found = yield from ask_rows(context, pages, work)
+    yield from meet(context, [row.body for rows in found for row in rows if row.type], work)
     shown: list[Seen] = []
     for (type_, ids), rows in zip(asks, found, strict=True):
         for row in rows:

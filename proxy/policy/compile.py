@@ -93,6 +93,11 @@ class View:
         """Whose dates resources hold, if the view shifts dates."""
         return self._compiler.resources.persons
 
+    @property
+    def has_companions(self) -> bool:
+        """Whether :meth:`reveal` looks for stored Patients beside the resource."""
+        return self.persons is not None and self.persons.how.system != ""
+
     def companions(self, resource: JsonObject, scope: Scope) -> set[str]:
         """Absolute URLs of the stored Patients that :meth:`reveal` would look for in the scope's
         companions, and does not find there."""

@@ -1,0 +1,61 @@
+"""Companions of a case: stored Patients that a view must know to show what is about them.
+
+Where dates shift by a number of the Patient's, a resource that stands alone does not say whose its
+dates are. So before resources are revealed, the Patients that they are about are fetched, many at
+once, and kept for the rest of the exchange. Only what shows is looked at: what is hidden causes no
+further ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+
+from proxy.engine.asking import CHUNK, Work, ask_ids, ask_rows
+from proxy.engine.context import Context
+from proxy.engine.messages import Answer, Ask
+from proxy.engine.reveal import load
+from proxy.errors import UpstreamBroken
+from proxy.fhir.reference import is_id
+
+Meeting = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", bool]
+
+_MOST = 2_000  # Patients kept
+
+
+def meet(context: Context, bodies: Iterable[bytes], work: Work) -> Meeting:
+    """Fetch the companions of resources, as far as they are not known; whether there were any.
+
+    A Patient that is not there, or lives elsewhere, is known as absent. Raises
+    :class:`proxy.errors.TooCostly` where that takes more asks than ``work`` has left,
+    :class:`UpstreamBroken` for an unusable answer.
+    """
+    if not context.view.has_companions:
+        return False
+    if len(context.companions) > _MOST:
+        context.companions.clear()
+    missing: set[str] = set()
+    for body in bodies:
+        missing |= _look(context, body)
+    if not missing:
+        return False
+    context.companions.update(dict.fromkeys(missing))
+    base = f"{context.gateway.bases.main}/Patient/"
+    ids = sorted(url.removeprefix(base) for url in missing if url.startswith(base))
+    ids = [id_ for id_ in ids if is_id(id_)]
+    asks = [ask_ids("Patient", ids[at : at + CHUNK]) for at in range(0, len(ids), CHUNK)]
+    for rows in (yield from ask_rows(context, asks, work)):
+        for row in rows:
+            if row.type == "Patient" and base + row.id in missing:
+                context.companions[base + row.id] = load(row.body)
+    return True
+
+
+def _look(context: Context, body: bytes) -> set[str]:
+    """The Patients that are missing to show a resource; none of one that does not show."""
+    try:
+        stored = load(body)
+    except UpstreamBroken:  # said where it is revealed
+        return set()
+    if not context.view.visible(stored, context.caller.claims):
+        return set()
+    return context.view.companions(stored, context.scope())
