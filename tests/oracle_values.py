@@ -77,6 +77,12 @@ def transform(
     """
     if method.name == "surrogate":
         return stand_in(method, value, namer, bearer, own)
+    if method.name == "pseudonymize" and method.param("from") == "upstream":
+        ours = ("urn:ecr-proxy:pseudonym:identifier", "urn:ecr-proxy:pseudonym:document")
+        held = value if isinstance(value, dict) else {}
+        if held.get("system") not in ours or not isinstance(held.get("value"), str):
+            return None
+        return {k: held[k] for k in ("system", "value")} if held["value"] else None
     if method.name == "pseudonymize":
         return pseudonymize(value, namer, document)
     if method.name == "narrative":
@@ -92,6 +98,8 @@ def stand_in(
     method: Method, value: Json, namer: Pseudonymizer, bearer: str, own: bool
 ) -> Json | None:
     """The name of nobody in place of a person's."""
+    if method.param("from") == "upstream":
+        return made_already(method, value)
     if not bearer:
         return None
     given = str(method.param("given", "Pseudo"))
@@ -109,6 +117,25 @@ def stand_in(
     if said["text"] is not None and said["family"] is None and said["given"] is None:
         return out | {"text": f"{given} {family}"}
     return out | {"family": family, "given": [given]}
+
+
+def made_already(method: Method, value: Json) -> Json | None:
+    """A name that is a stand-in by its form."""
+    given = str(method.param("given", "Pseudo"))
+    family = str(method.param("family", "StudySubject"))
+    form = re.compile(re.escape(family) + "-[a-z2-7]{16}")
+    whole = re.compile(re.escape(given) + " " + form.pattern)
+    if isinstance(value, str):
+        return value if whole.fullmatch(value) else None
+    if not isinstance(value, dict):
+        return None
+    out = {"use": value["use"]} if value.get("use") in NAME_USES else {}
+    text, last = value.get("text"), value.get("family")
+    if "text" in value:
+        return out | {"text": text} if isinstance(text, str) and whole.fullmatch(text) else None
+    if value.get("given") == [given] and isinstance(last, str) and form.fullmatch(last):
+        return out | {"family": last, "given": [given]}
+    return None
 
 
 def pseudonymize(value: Json, namer: Pseudonymizer, document: bool) -> Json | None:

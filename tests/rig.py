@@ -31,7 +31,8 @@ PROJECT = "study-7"
 INV, LDS, DEID = "investigator", "researcher-limited", "researcher-deidentified"
 ROLES = (INV, LDS, DEID)
 RESTRICTED = (LDS, DEID)
-IDENTIFIED = (INV, "epidemiologist", "public")  # who see real ids
+STAGE1, STAGE2 = "stage1-pseudonymized", "stage2-anonymized"
+IDENTIFIED = (INV, "epidemiologist", "public", STAGE2)  # who see ids as their upstream has them
 Claims = Mapping[str, Mapping[str, object]]  # by role
 RING = KeyRing.new(
     hashlib.sha256(b"service of the tests").digest(),
@@ -106,6 +107,7 @@ class Rig:
     diary: list[Seen] = field(default_factory=list)
     claims: Claims = field(default_factory=dict)
     namers: Namers = field(default_factory=lambda: Namers(RING))
+    public: str = PUBLIC
 
     def namer(self, role: str) -> Namer:
         return self.namers.of(PROJECT, role)
@@ -140,8 +142,8 @@ class Rig:
 
     async def follow(self, role: str, url: str) -> Response:
         """GET a link that the proxy gave, which begins with its public base."""
-        assert url.startswith(PUBLIC)
-        return await self.ask(role, url[len(PUBLIC) :])
+        assert url.startswith(self.public)
+        return await self.ask(role, url[len(self.public) :])
 
     async def search(self, role: str, type_name: str, pairs: str) -> Response:
         """A search by POST."""
@@ -152,8 +154,15 @@ class Rig:
 
 
 def configuration(
-    upstream: str, tokens: Mapping[str, str], claims: Claims, policies: Path, extra: str
+    upstream: str,
+    tokens: Mapping[str, str],
+    claims: Claims,
+    policies: Path,
+    extra: str,
+    public: str = PUBLIC,
+    asked: str = 'aliases = ["https://ehr.example.org/fhir"]',
 ) -> str:
+    """The text of the configuration. ``asked``: lines of ``[upstream]`` beside its URL."""
     roles = "".join(f'{role} = "{role}"\n' for role in tokens)
     entries = "".join(
         "[[auth.token]]\n"
@@ -163,8 +172,8 @@ def configuration(
         for role, token in tokens.items()
     )
     return (
-        f'[server]\npublic-url = "{PUBLIC}"\n[upstream]\nurl = "{upstream}"\n'
-        f'aliases = ["https://ehr.example.org/fhir"]\n{entries}[roles]\n{roles}'
+        f'[server]\npublic-url = "{public}"\n[upstream]\nurl = "{upstream}"\n'
+        f'{asked}\n{entries}[roles]\n{roles}'
         f'[policies]\ndirectory = "{policies}"\n{extra}'
     )
 
@@ -183,9 +192,12 @@ async def running(
     policies: Path = POLICIES,
     extra: str = "",
     claims: Claims | None = None,
+    port: int | None = None,
+    **written: str,
 ) -> AsyncIterator[Rig]:
     """The product in front of an upstream application, or of the server at a URL (which keeps no
-    diary), for the time of the block. ``claims``: what the tokens claim."""
+    diary), for the time of the block. ``claims``: what the tokens claim; ``written``: ``public``
+    and ``asked`` of :func:`configuration`."""
     diary: list[Seen] = []
     if isinstance(upstream, web.Application):
         upstream.middlewares.append(_keep(diary))
@@ -194,14 +206,18 @@ async def running(
     keys.touch(0o600)
     keys.write_bytes(RING.write())
     async with _behind(upstream) as url:
-        text = configuration(url, tokens, claims or {}, policies, extra)
+        text = configuration(url, tokens, claims or {}, policies, extra, **written)
         settings = read_settings(text, {}, file="rig", base=folder)
         async with (
-            TestServer(create_app(settings)) as front,
+            TestServer(create_app(settings), port=port) as front,
             aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
         ):
             base = front.make_url("/fhir")
-            yield Rig(base, url, session, tokens, folder / "audit.ndjson", diary, claims or {})
+            public = written.get("public", PUBLIC)
+            yield Rig(
+                base, url, session, tokens, folder / "audit.ndjson", diary, claims or {},
+                public=public,
+            )  # fmt: skip
 
 
 @asynccontextmanager

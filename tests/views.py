@@ -32,7 +32,11 @@ UPSTREAM = "http://upstream.example/fhir"
 ALIASES = ("https://ehr.example.org/fhir",)
 PUBLIC = "http://proxy.example/fhir"
 TODAY = date(2026, 7, 1)
-RESTRICTED = ("researcher-limited", "researcher-deidentified", "researcher-shifted")
+CENTRE = "http://centre.example/fhir"
+STAGE1, STAGE2 = "stage1-pseudonymized", "stage2-anonymized"
+RESTRICTED = ("researcher-limited", "researcher-deidentified", "researcher-shifted", STAGE1, STAGE2)
+# Policies whose upstream is a proxy that serves another one.
+BEHIND = {STAGE2: STAGE1}
 EPI = "epidemiologist"
 
 TABLES = Tables(zip3_table(), states(), countries(), AGE_CODES, YEARS_PER_UNIT, DOCUMENT_TITLES)
@@ -79,18 +83,35 @@ def namer_of(name: str) -> Namer:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One policy, compiled and slow, over the same names, day and claims."""
+    """One policy, compiled and slow, over the same names, day and claims. One that belongs behind
+    another shows what that one shows, unless it stands ``alone``."""
 
     name: str
     claims: Mapping[str, object] = field(default_factory=lambda: CLAIMS)
     today: date = TODAY
+    alone: bool = False
+
+    @property
+    def source(self) -> Case | None:
+        """The case of the policy before whose proxy this one stands."""
+        found = None if self.alone else BEHIND.get(self.name)
+        return None if found is None else Case(found, self.claims, self.today)
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The upstream's base and those that equal it."""
+        return (UPSTREAM, *ALIASES) if self.source is None else (PUBLIC,)
+
+    @property
+    def public(self) -> str:
+        return PUBLIC if self.source is None else CENTRE
 
     def scope(self) -> Scope:
         view = find_view(self.name)
         return Scope(
             namer=namer_of(self.name),
-            bases=Bases(UPSTREAM, ALIASES),
-            public=PUBLIC,
+            bases=Bases(self.bases[0], self.bases[1:]),
+            public=self.public,
             today=self.today,
             shows=view.shows,
             pseudonym=view.pseudonym,
@@ -99,12 +120,20 @@ class Case:
 
     def reveal(self, resource: Any) -> Any:
         """What the compiled walk shows; None if withheld."""
+        if self.source is not None:
+            resource = self.source.reveal(resource)
+        if resource is None:
+            return None
         return find_view(self.name).reveal(resource, self.scope())
 
     def reveal_slowly(self, resource: Any) -> Any:
         """What the oracle shows; None if withheld."""
+        if self.source is not None:
+            resource = self.source.reveal_slowly(resource)
+        if resource is None:
+            return None
         context = Context(
-            namer_of(self.name), (UPSTREAM, *ALIASES), PUBLIC, self.today, self.claims
+            namer_of(self.name), self.bases, self.public, self.today, self.claims
         )
         return Oracle(find_policy(self.name), TABLES).reveal(resource, context)
 

@@ -208,6 +208,8 @@ ROLES_EXAMPLE: Final = {
     "researcher-limited": "researcher-limited",
     "researcher": "researcher-deidentified",
     "researcher-shifted": "researcher-shifted",
+    "stage1": "stage1-pseudonymized",
+    "stage2": "stage2-anonymized",
 }
 
 TOKEN_KEYS: Final = ("sha256", "subject", "role", "project", "claims", "scopes", "expires")

@@ -34,7 +34,9 @@ _VOLATILE = frozenset(
     {"acr", "amr", "at_hash", "auth_time", "c_hash", "exp", "iat", "jti", "nbf", "nonce",
      "session_state", "sid", "uti", "aio", "rh"}
 )
-_ROOM = 1024  # bytes for what the upstream contributes, beside thrice the query
+# Bytes for what the upstream contributes, beside thrice the query. Links of other servers keep
+# within the first; one of ours, sealed itself, needs the second.
+_ROOMS = (1024, 4096)
 # Format, expiry (seconds since 1970), length of query and cursor, what it was given under.
 _HEAD = struct.Struct(">BQII32s")
 _FORMAT = 2
@@ -118,8 +120,9 @@ def seal(page: Page, key: bytes, binding: Binding, expires: datetime) -> str:
     query = orjson.dumps(page.query)
     c = page.cursor
     cursor = orjson.dumps((c.url, c.offset, c.row, c.before, c.total))
-    room = _ROOM + 3 * len(query)
-    if len(cursor) > room:
+    rooms = (room + 3 * len(query) for room in _ROOMS)
+    room = next((room for room in rooms if len(cursor) <= room), 0)
+    if not room:
         raise UpstreamBroken()
     until = int(expires.timestamp())
     head = _HEAD.pack(_FORMAT, until, len(query), len(cursor), binding.terms)

@@ -13,7 +13,7 @@ from proxy.errors import BadValue
 from proxy.fhir.reference import is_id, normalise_base, parse_reference
 from proxy.fhir.search import escape, unescape
 from proxy.fhir.search_values import parse_token
-from proxy.lenses.identity import document_spellings
+from proxy.lenses.identity import SYSTEMS, document_spellings
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,8 @@ def decode_identifier(question: Question, value: str) -> list[Named]:
     token = parse_token(value)
     if not token.system or not token.code:
         raise BadValue("Search an identifier as system|value, both as shown.")
+    if all(read.method.param("from") == "upstream" for read in question.verdict.reads):
+        return [Named((value,), value)] if token.system in SYSTEMS else []
     context = question.context
     namer = context.gateway.namers.of(context.caller.project, context.view.name)
     canonical = namer.real_document_identifier(token.system, token.code)

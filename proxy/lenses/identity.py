@@ -32,6 +32,9 @@ from proxy.lenses.offsets import offset_of
 
 IDENTIFIER_SYSTEM: Final = "urn:ecr-proxy:pseudonym:identifier"
 DOCUMENT_SYSTEM: Final = "urn:ecr-proxy:pseudonym:document"
+SYSTEMS: Final = frozenset({IDENTIFIER_SYSTEM, DOCUMENT_SYSTEM})
+PERSON: Final = 16  # characters that stand for a person
+PERSON_LETTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyz234567")
 
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
@@ -105,8 +108,9 @@ class Namer:
         return self._shown_documents(value)
 
     def show_person(self, bearer: str) -> str:
-        """16 characters (a-z, 2-7) that stand for the person whom the resource named ``bearer`` is
-        about. 80 bits: among 10^9 persons two share them by a chance below one in a million."""
+        """:data:`PERSON` characters (a-z, 2-7) that stand for the person whom the resource named
+        ``bearer`` is about. 80 bits: among 10^9 persons two share them by a chance below one in a
+        million."""
         return self._current.hashed_name(f"person/{bearer}")
 
     def real_document_identifier(self, system: str | None, value: str) -> str | None:

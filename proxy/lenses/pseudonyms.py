@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from proxy.fhir.codec import Json
 from proxy.lenses import LensKind, LensMethod, Transform, lens
 from proxy.lenses.context import LensContext
+from proxy.lenses.identity import SYSTEMS
 
 DOCUMENT = "Identifier.document"
 
@@ -19,6 +20,9 @@ class Pseudonymize(LensMethod):
     relatesTo, section.entry.identifier) are named by their canonical value, so that one document
     has one pseudonym wherever it is mentioned. Searchable exactly, as ``system|pseudonym``.
 
+    ``from = "upstream"`` (in a policy with ``requires``): the upstream shows pseudonyms already.
+    They stay as they are, and what is none of ours is masked.
+
     Example: ``Identifier = "pseudonymize"``.
     """
 
@@ -26,11 +30,24 @@ class Pseudonymize(LensMethod):
     suits = frozenset({"Identifier", DOCUMENT})
 
     def bind(self, params: Mapping[str, object], type_code: str) -> Transform:
-        if type_code == DOCUMENT:
-            return show_document_identifier
-        if type_code != "Identifier":
+        if type_code not in self.suits:
             raise ValueError(f"pseudonymize does not suit {type_code}")
-        return show_identifier
+        if params.get("from") == "upstream":
+            return keep_pseudonym
+        return show_document_identifier if type_code == DOCUMENT else show_identifier
+
+
+def keep_pseudonym(value: Json, context: LensContext) -> Json | None:
+    """An Identifier that is a pseudonym, and no more of it; empty if it has no value, None for any
+    other."""
+    if not isinstance(value, dict):
+        return None
+    text, system = value.get("value"), value.get("system")
+    if text is None and isinstance(system, str | None):
+        return {}
+    if not (isinstance(system, str) and system in SYSTEMS and isinstance(text, str) and text):
+        return None
+    return {"system": system, "value": text}
 
 
 def show_identifier(value: Json, context: LensContext) -> Json | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from proxy.fhir.codec import Json, encode
 from proxy.lenses import LensKind, LensMethod, Transform, lens
 from proxy.lenses.context import LensContext
+from proxy.lenses.identity import PERSON, PERSON_LETTERS
 
 # A HumanName that is not its resource's own: of a contact, in an extension.
 INNER = "HumanName.inner"
@@ -31,6 +32,9 @@ class Surrogate(LensMethod):
     id nor full URL names no person: its names are masked. No search reads a stand-in.
 
     ``family`` and ``given``: the fixed parts, ``StudySubject`` and ``Pseudo`` unless said.
+
+    ``from = "upstream"`` (in a policy with ``requires``): the upstream shows such stand-ins
+    already. They stay as they are, and a name that is not in their form is masked.
 
     Example: ``HumanName = "surrogate"`` shows John Robert Smith as Pseudo
     StudySubject-k5jx7zq2m4vd3rwa.
@@ -63,4 +67,29 @@ class Surrogate(LensMethod):
                 return {**shown, "text": f"{given} {stand_in}"}
             return {**shown, "family": stand_in, "given": [given]}
 
+        if params.get("from") == "upstream":
+            return lambda value, context: _keep(value, family, given)
         return show_text if type_code == "string" else show_name
+
+
+def _keep(value: Json, family: str, given: str) -> Json | None:
+    """A stand-in with these fixed parts, as text or HumanName; None for any other name."""
+    if isinstance(value, str):
+        first, _, last = value.rpartition(" ")
+        return value if first == given and _is_stand_in(last, family) else None
+    if not isinstance(value, dict):
+        return None
+    use = value.get("use")
+    shown: dict[str, Json] = {"use": use} if isinstance(use, str) and use in _USES else {}
+    if "text" in value:
+        text = _keep(value["text"], family, given) if isinstance(value["text"], str) else None
+        return None if text is None else {**shown, "text": text}
+    if value.get("given") != [given] or not _is_stand_in(value.get("family"), family):
+        return None
+    return {**shown, "family": value["family"], "given": [given]}
+
+
+def _is_stand_in(name: Json, family: str) -> bool:
+    """Whether a family name is one of those made with this fixed part."""
+    person = name.removeprefix(f"{family}-") if isinstance(name, str) else ""
+    return name != person and len(person) == PERSON and PERSON_LETTERS.issuperset(person)

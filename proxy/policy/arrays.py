@@ -90,8 +90,12 @@ def guarded_steps(
     the variant for exactly the predicates that select it."""
     name, beside = prop.name, "_" + prop.name
 
-    def one(mini: JsonObject, value: Json, scope: Scope) -> JsonObject:
-        mask = sum(1 << i for i, test in enumerate(tests) if test(value, scope.claims))
+    def one(
+        mini: JsonObject, value: Json, scope: Scope, *, formed: bool = True
+    ) -> JsonObject:
+        # A list in place of one value, or the reverse, is no element that a predicate selects.
+        asked = tests if formed else []
+        mask = sum(1 << i for i, test in enumerate(asked) if test(value, scope.claims))
         variant = variant_of(mask)
         out: JsonObject = {}
         for key in (name, beside):
@@ -100,7 +104,10 @@ def guarded_steps(
         return out
 
     def single(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
-        out.update(one({k: obj[k] for k in (name, beside) if k in obj}, obj.get(name), scope))
+        stored = obj.get(name)
+        held = {k: obj[k] for k in (name, beside) if k in obj}
+        formed = stored is None or isinstance(stored, list) == prop.many
+        out.update(one(held, stored, scope, formed=formed))
 
     def many(obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
         items, notes = obj.get(name), obj.get(beside)

@@ -36,6 +36,7 @@ def judge(draft: Draft, findings: Findings) -> None:
         for path in _required(line, draft):
             _report_required(line, path, findings)
     _once(draft, findings)
+    _from_upstream(draft, findings)
     for member in draft.datatypes.values():
         _required_member(member, findings)
     _ids(draft, findings)
@@ -54,6 +55,17 @@ def _once(draft: Draft, findings: Findings) -> None:
         if line.method.param("once") is True and line.path.plain in judged:
             what = "one masked item cannot stand for those that a predicate selects"
             findings.wrong(line.source, what, 'write "mask", or take the predicate out')
+
+
+def _from_upstream(draft: Draft, findings: Findings) -> None:
+    """Names are taken for stand-ins only where what is stored says that they are."""
+    if "requires" in draft.settings:
+        return
+    lines: list[PathLine | TypeLine] = [*draft.elements.values(), *draft.datatypes.values()]
+    for line in lines:
+        if line.method.param("from") == "upstream":
+            what = "what the upstream shows is no pseudonym unless its label says so"
+            findings.wrong(line.source, what, 'write requires = ["PSEUDED"] at the top')
 
 
 def _identity(draft: Draft, findings: Findings) -> None:

@@ -62,21 +62,27 @@ def read_method(entry: Entry, findings: Findings) -> Method | None:
         return _narrative(value, source, findings)
     if name == "mask" and value.get("once"):
         return Method("mask", (("once", True),))
-    if name == "surrogate":
-        return _surrogate(value, source, findings)
+    if name in ("surrogate", "pseudonymize"):
+        return _named(name, value, source, findings)
     if name == "shift":
         return _shift(value, source, findings)
     return Method(name)
 
 
-def _surrogate(value: dict[str, object], source: Source, findings: Findings) -> Method | None:
+def _named(
+    name: str, value: dict[str, object], source: Source, findings: Findings
+) -> Method | None:
+    if value.get("from", "upstream") != "upstream":
+        what, mend = f"there is no from = {value['from']}", 'write from = "upstream", or nothing'
+        findings.wrong(source, what, mend)
+        return None
     parts = sorted((key, str(text)) for key, text in value.items() if key != "method")
     for key, text in parts:
         if not text.strip() or not text.isprintable():
             what = f"{key} is empty or has control characters"
             findings.wrong(source, what, 'write family = "StudySubject", given = "Pseudo"')
             return None
-    return Method("surrogate", tuple(parts))
+    return Method(name, tuple(parts))
 
 
 def _shift(value: dict[str, object], source: Source, findings: Findings) -> Method | None:

@@ -81,7 +81,7 @@ METHODS: Mapping[str, Spec] = {
     "remove": Spec(_any, "every type"),
     "pass": Spec(lambda code: code in PASSED, "the types " + ", ".join(PASSED) + " as a whole"),
     "mask": Spec(_maskable, "elements but narratives and whole resources", {"once": bool}),
-    "pseudonymize": Spec(lambda code: code == "Identifier", "Identifier"),
+    "pseudonymize": Spec(lambda code: code == "Identifier", "Identifier", {"from": str}),
     "generalize": Spec(
         _any,
         "dates, strings of addresses, numbers and codes",
@@ -93,7 +93,7 @@ METHODS: Mapping[str, Spec] = {
     "surrogate": Spec(
         lambda code: code in ("HumanName", "string"),
         "names: HumanName and " + ", ".join(sorted(NAMED)),
-        {"family": str, "given": str},
+        {"family": str, "given": str, "from": str},
     ),
 }
 

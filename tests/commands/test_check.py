@@ -35,7 +35,8 @@ def test_shipped_policies(folder: Path, capsys: Output) -> None:
         "epidemiologist: some rows of Bundle, Composition, Condition, DiagnosticReport, Encounter, "
         "Observation, Patient, RelatedPerson, Specimen, by conditions, jurisdictions\n"
         "no mistakes in case-report, epidemiologist, investigator, public, "
-        "researcher-deidentified, researcher-limited, researcher-shifted\n"
+        "researcher-deidentified, researcher-limited, researcher-shifted, stage1-pseudonymized, "
+        "stage2-anonymized\n"
     )
 
 
@@ -84,7 +85,7 @@ def test_configuration(folder: Path, capsys: Output) -> None:
         f"{config}: roles.guest: there is no policy researcher-limitid; write researcher-limited",
         f"{config}: roles.base: case-report has no [access], so it is only extended; "
         "write one of epidemiologist, investigator, public, researcher-deidentified, "
-        "researcher-limited, researcher-shifted",
+        "researcher-limited, researcher-shifted, stage1-pseudonymized, stage2-anonymized",
     ]
     config.write_text(example.replace("[server]", "[servre]"))
     assert main(["check", "--config", str(config)]) == 1

@@ -111,7 +111,15 @@ def test_length_tells_nothing(offset: int, row: str, before: str, total: int | N
     assert unseal(token, KEY, BINDING, NOW).cursor == cursor
 
 
+def test_a_proxy_can_stand_before_a_proxy() -> None:
+    """A link of ours fits into a token: the upstream may be another proxy."""
+    below = seal(Page(PAGE.query, Cursor("http://up/fhir?" + "x" * 900)), KEY, BINDING, LATER)
+    cursor = Cursor(f"http://source/fhir/Observation?_page={below}", 3)
+    token = seal(Page(PAGE.query, cursor), KEY, BINDING, LATER)
+    assert unseal(token, KEY, BINDING, NOW).cursor == cursor
+
+
 def test_endless_link_is_refused() -> None:
     """An upstream link beyond all measure is an upstream that is broken."""
     with pytest.raises(UpstreamBroken):
-        seal(Page((), Cursor("http://up/fhir?" + "x" * 2000)), KEY, BINDING, LATER)
+        seal(Page((), Cursor("http://up/fhir?" + "x" * 5000)), KEY, BINDING, LATER)

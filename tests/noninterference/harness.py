@@ -16,7 +16,7 @@ from tests.alone import standing
 from tests.noninterference.policies import SECTIONS
 from tests.noninterference.requests import REQUESTS, Request
 from tests.noninterference.worlds import World
-from tests.rig import PUBLIC, Response, Rig, Seen
+from tests.rig import Response, Rig, Seen
 
 # What may differ: when it was answered, under which number, and what a page token holds.
 NOT_COMPARED = frozenset({"date", "x-request-id"})
@@ -183,7 +183,7 @@ def show(view: View, rig: Rig, role: str, resource: JsonObject) -> JsonObject | 
     scope = Scope(
         namer=rig.namer(role),
         bases=Bases(rig.upstream, ["https://ehr.example.org/fhir"]),
-        public=PUBLIC,
+        public=rig.public,
         today=TODAY,
         shows=view.shows,
         pseudonym=view.pseudonym,
