@@ -185,7 +185,7 @@ def lines_to_try(options: Options, roles: Sequence[Role], case: Case) -> list[st
         lines += ["", title]
         before = curl(f"{options.upstream_url}/{path.format(real)}")
         lines.append(f"  # before: as stored\n  {before}")
-        for role in (r for r in roles if type in r.policy.access):
+        for role in (r for r in roles if type in r.policy.access and not r.policy.requires):
             url = f"{options.proxy_url}/{path.format(role.id(type, real))}"
             lines.append(f"  # {role.policy.name}\n  {curl(url, role.token)}")
     return lines
@@ -205,6 +205,8 @@ def describe(
         "Tokens, one for each role (a role is named as its policy)",
         *(f"  {role.policy.name:{NAME_WIDTH}} {role.token}" for role in roles),
         *(f"  {r.policy.name} sees {about} alone, by its token" for r in roles if r.claims),
+        *(f"  {r.policy.name} sees nothing here: it belongs before another proxy"
+          for r in roles if r.policy.requires),
         *lines_to_try(options, roles, case),
         "",
         "Press Ctrl-C to stop.",

@@ -25,8 +25,10 @@ from proxy.demo.upstream import STORE, create_upstream
 Serve = Callable[[web.Application], Awaitable[TestServer]]
 
 READY_SECONDS = 90
-ROLES = ("investigator", "epidemiologist", "researcher-deidentified", "researcher-limited",
-         "researcher-shifted")  # fmt: skip
+ROLES = (
+    "investigator", "epidemiologist", "researcher-deidentified", "researcher-limited",
+    "researcher-shifted", "stage1-pseudonymized",
+)  # fmt: skip
 EVERYONE = (*ROLES[:2], "public", *ROLES[2:])
 
 
@@ -121,15 +123,15 @@ async def run_curl(line: str) -> tuple[int, Any, str]:
 
 async def test_the_printed_lines_show_one_case_as_each_role(tmp_path: Path) -> None:
     """Every printed curl line works: as stored the patient's name shows, and to the investigator
-    and the epidemiologist whose program it is too; to the researchers neither name nor record
-    number nor any id."""
+    and the epidemiologist whose program it is too; to the others neither name nor record number
+    nor any id. A role that belongs before another proxy has no line."""
     port = free_ports()
     story = next(cases(1)).story
     async with running(tmp_path, "--port", str(port), "--cases", "2") as demo:
         assert demo.environment["PROXY_URL"] == f"http://127.0.0.1:{port}/fhir"
         assert demo.environment["UPSTREAM_URL"] == f"http://127.0.0.1:{port + 1}/fhir"
         tokens = {name: demo.environment[f"TOKEN_{name.upper().replace('-', '_')}"]
-                  for name in EVERYONE}
+                  for name in (*EVERYONE, "stage2-anonymized")}
         assert all(token in demo.output for token in tokens.values())
         found = demo.curls()
         before = "before: as stored"
@@ -147,7 +149,7 @@ async def test_the_printed_lines_show_one_case_as_each_role(tmp_path: Path) -> N
                 assert len(shown["entry"]) == 1
             elif shown["resourceType"] == "Bundle":
                 assert len(shown["entry"]) == (10 if who == "epidemiologist" else 25)
-            if who.startswith("researcher"):
+            if who.startswith(("researcher", "stage")):
                 for secret in (story.family, story.mrn, story.ssn, story.phone(1), story.street,
                                story.id("Patient", "patient")):
                     assert secret.lower() not in (text + url).lower(), (title, who)

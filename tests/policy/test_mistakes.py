@@ -370,8 +370,11 @@ def write_into(text: str, row: Plant) -> tuple[str, int]:
     else:
         lines.append(f"[{row.table}]")
         at = len(lines)
-    if row.table == "search":
-        _take_out(lines, at, row.lines[-1].partition(" ")[0])
+    for line in row.lines if row.table in ("search", "elements", TOP) else ():
+        key = line.partition(" = ")[0]
+        if row.table == TOP and key in lines[at - 1]:
+            continue
+        _take_out(lines, at, key)
     lines[at:at] = row.lines
     header = row.table == "acess"  # the table itself is the mistake
     return "\n".join(lines), at if header else at + len(row.lines)
@@ -380,7 +383,7 @@ def write_into(text: str, row: Plant) -> tuple[str, int]:
 def _take_out(lines: list[str], at: int, key: str) -> None:
     """Take a key's line, or the lines of its list, out of the table whose lines begin at ``at``."""
     end = next((i for i in range(at, len(lines)) if lines[i].startswith("[")), len(lines))
-    here = [i for i in range(at, end) if lines[i].partition(" ")[0] == key]
+    here = [i for i in range(at, end) if lines[i].partition(" = ")[0].rstrip() == key]
     for first in here:
         whole = not lines[first].endswith("[")
         last = first if whole else next(i for i in range(first, end) if lines[i] == "]")
