@@ -34,6 +34,7 @@ ROLES = (
     "epidemiologist",
     "researcher-limited",
     "researcher-deidentified",
+    "researcher-shifted",
 )
 CLAIMS: Mapping[str, Mapping[str, object]] = {
     "epidemiologist": {

@@ -178,8 +178,11 @@ def _difference(first: list[tuple[object, ...]], second: list[tuple[object, ...]
     return "nothing"
 
 
-def show(view: View, rig: Rig, role: str, resource: JsonObject) -> JsonObject | None:
-    """A stored resource as the role is shown it; None if it is withheld."""
+def show(
+    view: View, rig: Rig, role: str, resource: JsonObject, stored: Iterable[JsonObject] = ()
+) -> JsonObject | None:
+    """A stored resource as the role is shown it; None if it is withheld. ``stored``: all that the
+    upstream holds, where that matters."""
     scope = Scope(
         namer=rig.namer(role),
         bases=Bases(rig.upstream, ["https://ehr.example.org/fhir"]),
@@ -188,6 +191,11 @@ def show(view: View, rig: Rig, role: str, resource: JsonObject) -> JsonObject | 
         shows=view.shows,
         pseudonym=view.pseudonym,
         claims=rig.claims.get(role, {}),
+        companions={
+            f"{rig.upstream}/Patient/{each['id']}": each
+            for each in (stored if view.has_companions else ())
+            if each["resourceType"] == "Patient"
+        },
     )
     return view.reveal(resource, scope)
 
@@ -197,7 +205,7 @@ def show_whole(
 ) -> list[tuple[JsonObject, JsonObject]]:
     """The stored resources that exist in the view, each with what is shown of it, in storage
     order."""
-    held = list(stored)
+    held = everything = list(stored)
     if view.hides_sections:
         bases = (rig.upstream, "https://ehr.example.org/fhir")
         held = standing(
@@ -206,7 +214,7 @@ def show_whole(
             lambda key: f"{key[0]}/{rig.id(role, *key)}",
             bases,
         )
-    found = ((resource, show(view, rig, role, resource)) for resource in held)
+    found = ((resource, show(view, rig, role, resource, everything)) for resource in held)
     return [(resource, shown) for resource, shown in found if shown is not None]
 
 

@@ -96,10 +96,12 @@ class Run:
 
     def holds(self, world: World) -> bool:
         """Whether both sides show the same. Where sections can be hidden, a hidden reference may
-        decide what else shows; there alone a world may fall away."""
+        decide what else shows, and where a number names the person, a hidden number may; there
+        alone a world may fall away."""
         first, second = (self.view_of(world, side) for side in (0, 1))
         same = first == second
-        assert same or self.sweep.view.hides_sections, f"{world.name} shows two different things"
+        apart = self.sweep.view.hides_sections or self.sweep.view.has_companions
+        assert same or apart, f"{world.name} shows two different things"
         return same
 
     def view_of(self, world: World, side: int) -> list[bytes]:
@@ -153,7 +155,7 @@ def make_run(
     view = compile_view(load_directory(policies)[role])
     rng = random.Random(seed)
     resources = tuple(dataset(base or rig.upstream, each))
-    sweep = Sweep(role, view, resources, lambda r: show(view, rig, role, r), rng, stored)
+    sweep = Sweep(role, view, resources, lambda r: show(view, rig, role, r, resources), rng, stored)
     return Run(rig, sweep, compute_verdicts(view), rng, put)
 
 

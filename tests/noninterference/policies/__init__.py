@@ -12,8 +12,10 @@ from tests.rig import DEID, LDS, POLICIES, Claims
 
 EPI = "epidemiologist"
 SECTIONS = "trial-sections"
-TRIALS = ("trial-counted", "trial-linked", "trial-months", "trial-real-ids", SECTIONS)
-SHIPPED = (LDS, DEID, EPI)
+NUMBERS = "trial-numbers"
+TRIALS = ("trial-counted", "trial-linked", "trial-months", "trial-real-ids", NUMBERS, SECTIONS)
+SHIFTED = "researcher-shifted"
+SHIPPED = (LDS, DEID, EPI, SHIFTED)
 _STORIES = draw(0, SEED), draw(1, SEED)
 # Of the three generated cases the first two are in some caller's scope, the third is in none.
 _LIVED_IN = sorted({story.place[2] for story in _STORIES})
