@@ -45,6 +45,7 @@ def build(draft: Draft) -> Policy:
         requires=_texts(draft, "requires") or (),
         profiles=_texts(draft, "profiles") or (),
         ages=_number(draft, "ages.oldest"),
+        document=_text(draft, "document", ""),
         search=SearchSettings(
             page_size=_number(draft, "search.page-size") or SearchSettings().page_size,
             total=_text(draft, "search.total", SearchSettings().total),
@@ -87,6 +88,8 @@ def digest(policy: Policy) -> str:
     }
     if policy.requires:
         form["requires"] = policy.requires
+    if policy.document:
+        form["document"] = policy.document
     text = json.dumps(form, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.fhir.codec import Json, JsonObject
@@ -14,6 +14,7 @@ from proxy.policy.reachability import find_lost, join, reach
 from proxy.policy.scope import AS_STORED, Fates, Scope
 
 if TYPE_CHECKING:
+    from proxy.policy.anonymized import Anonymized
     from proxy.policy.resources import Resources, Start
 
 
@@ -35,8 +36,9 @@ class Entry(NamedTuple):
 class BundleWalk:
     """The part of the walk that knows Bundles."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, anonymized: Anonymized | None) -> None:
         self._resources = resources
+        self._anonymized = anonymized
 
     def entries(self, bundle: JsonObject, out: JsonObject, scope: Scope) -> None:
         """Put the shown entries of ``bundle`` into ``out``."""
@@ -54,6 +56,10 @@ class BundleWalk:
             first = entries[0]
             fates[name] = self._fate(first, scope) if first.identity else _fate_by_id(first, scope)
         scope.frames.append(fates)
+        outer_kinds = scope.kinds
+        if self._anonymized is not None:
+            self._anonymized.enter(places, scope)
+        made: dict[int, list[Json]] = {}
         scope.forget()
         outer_met = scope.met
         shown: dict[int, JsonObject] = {}
@@ -62,14 +68,17 @@ class BundleWalk:
             self._reveal(found, shown, met, scope)
             if kind == "document" and found:
                 self._prune(found, places, shown, met, scope)
+            if self._anonymized is not None and shown:
+                made = self._anonymized.complete(kind, found, places, shown, met, scope)
         finally:
             scope.frames.pop()
+            scope.kinds = outer_kinds
             scope.forget()
             scope.url, scope.base, scope.met = outer_url, outer_base, outer_met
         for names in met.values():  # what is referred to outside is the outer entry's reference
             outer_met |= names - fates.keys()
         if shown:
-            out["entry"] = [shown[i] for i in sorted(shown)]
+            out["entry"] = [*_in_order(shown, made)]
 
     def _prune(
         self,
@@ -237,6 +246,14 @@ class BundleWalk:
             shown.append({"relation": relation, "url": url})
         if shown:
             out[key] = shown
+
+
+def _in_order(shown: Mapping[int, JsonObject], made: Mapping[int, list[Json]]) -> Iterator[Json]:
+    """The entries by position, those that are made after the one they stand for."""
+    for index in sorted(shown.keys() | made.keys()):
+        if index in shown:
+            yield shown[index]
+        yield from made.get(index, ())
 
 
 def _places(entries: list[Entry], scope: Scope) -> dict[str, list[Entry]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from proxy.ecr.anonymized import MADE_ANEW
 from proxy.fhir.codec import Json, JsonObject, decode, encode
 from proxy.fhir.structure import RESOURCES, Property, properties
 from proxy.lenses import method as lens_method
@@ -207,6 +208,9 @@ class View:
         return min(found, key=lambda lens: strength(lens.method))
 
     def _special(self, where: str, prop: Property, decision: Decision) -> Lens | None:
+        if self.policy.document and f"{where}.{prop.name}" in MADE_ANEW:
+            why = "an anonymized document has it anew"
+            return Lens("hidden", Method("remove"), why, self.policy.sources.get("document"))
         if where in RESOURCES and prop.name == "id":
             if self.pseudonym(where):
                 return Lens("pseudonym", Method("pseudonymize"), "ids are pseudonyms", None)

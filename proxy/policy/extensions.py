@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from proxy.ecr.anonymized import EMPLOYER
 from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.lexical import FORMS, checker
 from proxy.lenses.context import DATA_ABSENT_REASON, masked
@@ -96,6 +97,11 @@ class Extensions:
         shows even where its datatype would hide it."""
         if "modifierExtension" in item and self.withholds(item, bears=False):
             return None
+        anonymized = self._compiler.anonymized
+        if anonymized is not None and item["url"] == EMPLOYER:
+            employer = anonymized.show_employer(item, scope)
+            if employer is not None:
+                return employer or None
         out: JsonObject = {"url": item["url"]}
         nested = item.get("extension")
         if isinstance(nested, list):

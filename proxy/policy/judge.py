@@ -82,7 +82,7 @@ def _identity(draft: Draft, findings: Findings) -> None:
                     findings.wrong(
                         setting.source, f"an identity view has no {table}", "take it out, or view"
                     )
-    for key in ("labels", "requires", "profiles"):
+    for key in ("labels", "requires", "profiles", "document"):
         if key in draft.settings:
             findings.wrong(
                 draft.settings[key].source,

@@ -115,7 +115,8 @@ class Policy:
     system prefixes, or None where the policy has no ``[codes]`` (all codes show). ``rows``: type
     to its row rules, which must all hold (a base's and its child's). ``requires``: the labels
     without which no resource exists. ``ages``: the
-    oldest age shown exactly, or None. ``oldest`` of the file: 89 means 90 and more are one group.
+    oldest age shown exactly, or None. ``document``: the profile of documents (``anonymized``), or
+    empty. ``oldest`` of the file: 89 means 90 and more are one group.
     ``digest``: hex SHA-256 of the merged policy's canonical form; changes with any rule.
     """
 
@@ -135,6 +136,7 @@ class Policy:
     requires: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
     ages: int | None = None
+    document: str = ""
     search: SearchSettings = SearchSettings()
     sources: Mapping[str, Source] = field(default_factory=dict)  # "access.Patient" -> its line
     served: bool = True  # False: a base that is only extended

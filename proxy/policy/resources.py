@@ -105,7 +105,7 @@ class Resources:
         inner = outer
         if not contained:
             scope.part = ""
-            meta = self._meta(resource.get("meta"), scope)
+            meta = self.meta(resource.get("meta"), scope)
             if meta:
                 out["meta"] = meta
             inner = self._contained(resource, scope) if "contained" in resource else None
@@ -176,7 +176,8 @@ class Resources:
         decision = Decision(rule.method, Mode("keep"), rule.source, f"path {type_name}")
         return Start(type_name, self._compiler.walker(Site(type_name, nodes, nodes, decision)))
 
-    def _meta(self, meta: Json, scope: Scope) -> JsonObject:
+    def meta(self, meta: Json, scope: Scope) -> JsonObject:
+        """The meta that is shown of a resource whose own is ``meta``."""
         shown: JsonObject = {}
         if type(meta) is dict:
             stated, profiles = meta.get("lastUpdated"), meta.get("profile")

@@ -80,6 +80,7 @@ class Scope:
     how many days dates at this point are shifted (:mod:`proxy.policy.persons`); ``together``:
     whether a document or message around it says so. ``near``: the resources of the Bundles at hand
     that persons are found by, by identity.
+    ``kinds``: the types of the entries at hand by identity, where documents are anonymized.
     """
 
     namer: Naming
@@ -100,6 +101,7 @@ class Scope:
     offset: int | None = None
     together: bool = False
     near: tuple[Mapping[str, JsonObject], ...] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
     _seen: dict[tuple[str, str, str], tuple[str | None, str]] = field(default_factory=dict)
     _names: dict[tuple[str, str], str] = field(default_factory=dict)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from proxy.ecr.anonymized import ANONYMIZED
 from proxy.fhir import interaction
 from proxy.fhir.r4 import SEARCH_PARAMETERS
 from proxy.fhir.structure import RESOURCES
@@ -50,8 +51,6 @@ def read_top(entry: Entry, draft: Draft, findings: Findings) -> None:
     name, source, value = entry.key[0], entry.source, entry.value
     if name not in _TOP_KEYS:
         findings.wrong(source, f"there is no key {name}", offer(name, _TOP_KEYS))
-    elif name == "document":
-        findings.wrong(source, "document is not yet supported", "take it out")
     elif name in ("labels", "requires", "profiles"):
         texts = _texts(entry, f'{name} = ["…"]', findings)
         good = tuple(t for t in texts or () if _listed(name, t, entry, findings))
@@ -59,6 +58,9 @@ def read_top(entry: Entry, draft: Draft, findings: Findings) -> None:
             draft.settings[name] = Setting(good, source)
     elif not isinstance(value, str):
         findings.wrong(source, f"{name} is {kind(value)}, not text", f'write {name} = "…"')
+    elif name == "document" and value != ANONYMIZED:
+        what = f"there is no document {value}"
+        findings.wrong(source, what, f'write document = "{ANONYMIZED}", or nothing')
     elif name == "view" and value != "identity":
         findings.wrong(source, f"there is no view {value}", 'write view = "identity", or nothing')
     elif name == "extends" and not _POLICY_NAME.fullmatch(value):

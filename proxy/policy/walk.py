@@ -12,10 +12,12 @@ from functools import cache
 from threading import RLock
 from typing import NamedTuple
 
+from proxy.ecr.anonymized import ANONYMIZED
 from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.r4 import TYPES
 from proxy.fhir.structure import RESOURCES, Property, is_quantity, properties
 from proxy.policy import ages, arrays, complexes, primitives
+from proxy.policy.anonymized import Anonymized
 from proxy.policy.bundle import BundleWalk
 from proxy.policy.decide import (
     DOCUMENT_REFERENCES,
@@ -59,9 +61,10 @@ class Compiler:
     def __init__(self, policy: Policy, tree: Node, shown: frozenset[str]) -> None:
         self.policy = policy
         self.shown = shown
+        self.anonymized = Anonymized(self) if policy.document == ANONYMIZED else None
         self.extensions = Extensions(policy, self)
         self.resources = Resources(self, tree)
-        self.bundles = BundleWalk(self.resources)
+        self.bundles = BundleWalk(self.resources, self.anonymized)
         self.nowhere = Scope.nowhere()
         self._walkers: dict[tuple[object, ...], Walker] = {}
         self._making = RLock()  # long steps run in threads
@@ -155,6 +158,8 @@ class Compiler:
         if is_quantity(site.type) and site.decision.mode.kind == "keep":
             hooks += complexes.quantity_codes(self.policy)
         hooks += ages.hooks(site.type, self.policy)
+        if self.anonymized is not None:
+            hooks += self.anonymized.hooks(site.type)
         for element, stem in DEPENDENT.get(site.type, ()):
             hooks.append(complexes.dependent(element, stem))
         if site.type == "Reference":
