@@ -23,11 +23,20 @@ AMBIGUITIES, and how they are read here:
 from __future__ import annotations
 
 from tests import oracle_facts as facts
+from tests.oracle_anonymized import (
+    UNKNOWN,
+    age_name,
+    first_of,
+    is_eicr,
+    new_identifier,
+    put_age,
+)
 from tests.oracle_bundles import Bundles, nowhere, references
-from tests.oracle_facts import Json
+from tests.oracle_facts import Json, as_list
 from tests.oracle_persons import days_of, method_of, shift
 from tests.oracle_rules import KEEP, State, Step
 from tests.oracle_scope import BundleScope, Contained, Context, Place
+from tests.oracle_values import pseudonymize
 
 LABELS = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
 
@@ -51,6 +60,7 @@ class Oracle(Bundles):
         shown_id: str | None,
         bundle: BundleScope | None,
         context: Context,
+        judged: Json = None,
     ) -> dict[str, Json] | None:
         if not self.shows_resource(resource, context):
             return None
@@ -65,7 +75,7 @@ class Oracle(Bundles):
             inside, lambda r: self.shows_resource(r, context, True), self.pseudonymous(kind)
         )
         place = Place(context, identity, bundle, contained)
-        out = self.body(resource, shown_id, place)
+        out = self.body(resource, shown_id, place, judged=judged)
         if out is None or not inside or self.root_method(resource, context) == "pass":
             return out
         shown = self.contained(held, place)
@@ -87,7 +97,12 @@ class Oracle(Bundles):
         return self.effective((Step(kind, kind, kind, resource),), context, True).name
 
     def body(
-        self, resource: Json, shown_id: str | None, place: Place, inside: bool = False
+        self,
+        resource: Json,
+        shown_id: str | None,
+        place: Place,
+        inside: bool = False,
+        judged: Json = None,
     ) -> dict[str, Json] | None:
         """The resource without its contained ones."""
         kind = resource["resourceType"]
@@ -111,7 +126,7 @@ class Oracle(Bundles):
             out["id"] = shown_id
         if not inside and (meta := self.meta(resource.get("meta"), place)):
             out["meta"] = meta
-        lineage = (Step(kind, kind, kind, resource),)
+        lineage = (Step(kind, kind, kind, judged or resource),)
         state = State("keep", KEEP)
         if kind == "Bundle":
             self.bundle_members(resource, out, place)
@@ -121,7 +136,47 @@ class Oracle(Bundles):
         if extensions := self.extensions(resource.get("modifierExtension"), "top", place):
             out["modifierExtension"] = extensions
         self.complete(kind, resource, out, state, lineage, place)
+        if self.policy.document:
+            self.anonymize(resource, out, place)
         return out
+
+    def anonymize(self, resource: Json, out: dict[str, Json], place: Place) -> None:
+        """What an anonymized document has anew, into ``out``."""
+        today, own = place.context.today.isoformat(), resource.get("identifier")
+        kinds = (resource["resourceType"], resource.get("type"))
+        if kinds == ("Bundle", "document") and is_eicr(first_of(resource)):
+            out["identifier"] = new_identifier(own, place)
+            out["timestamp"] = f"{today}T00:00:00Z"
+        if not is_eicr(resource):
+            return
+        original = out.get("identifier")
+        if not original:
+            original = pseudonymize(own, place.context.namer, True) or UNKNOWN
+        relations = [{"code": "transforms", "targetIdentifier": original}]
+        for item in as_list(resource.get("relatesTo")) if "relatesTo" in out else ():
+            if isinstance(item, dict) and item.get("code") in ("replaces", "appends"):
+                relations += self.relation(item, place)
+        out |= {"identifier": new_identifier(own, place), "date": today, "relatesTo": relations}
+        if self.shows_type("Observation"):
+            name = age_name(place.identity, place.context)
+            out["section"] = put_age(out.get("section"), {"reference": name})
+
+    def relation(self, item: dict[str, Json], place: Place) -> list[dict[str, Json]]:
+        """A relation that the anonymized document has to others, if what it leads to shows."""
+        shown: dict[str, Json] = {"code": item["code"]}
+        identifier, reference = item.get("targetIdentifier"), item.get("targetReference")
+        if isinstance(identifier, dict) and isinstance(identifier.get("value"), str):
+            shown["targetIdentifier"] = new_identifier(identifier, place)
+        elif isinstance(reference, dict) and isinstance(reference.get("reference"), str):
+            named = self.show_reference(reference, place)
+            if named is None:
+                return []
+            shown["targetReference"] = {"reference": named}
+        else:
+            return []
+        if extensions := self.extensions(item.get("extension"), "top", place):
+            shown["extension"] = extensions
+        return [shown]
 
     def contained(self, held: list[Json], place: Place) -> list[Json]:
         """The contained resources that are shown, in source order."""

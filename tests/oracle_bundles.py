@@ -5,6 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests import oracle_facts as facts
+from tests.oracle_anonymized import (
+    CARE,
+    age_name,
+    age_observation,
+    age_of,
+    as_care,
+    as_unknown,
+    first_of,
+    is_eicr,
+    names_of,
+    texts,
+)
 from tests.oracle_elements import Elements
 from tests.oracle_facts import Json, as_list
 from tests.oracle_persons import case_of, method_of
@@ -33,8 +45,10 @@ class Bundles(Elements):
         shown_id: str | None,
         bundle: BundleScope | None,
         context: Context,
+        judged: Json = None,
     ) -> dict[str, Json] | None:
-        """One resource as shown; None if it does not show."""
+        """One resource as shown; None if it does not show. ``judged``: what predicates on it as a
+        whole are judged on, if it is not itself."""
         raise NotImplementedError
 
     def shows_resource(self, resource: Json, context: Context, contained: bool = False) -> bool:
@@ -74,6 +88,7 @@ class Bundles(Elements):
                 or self.withheld("Bundle.entry", entry, nowhere(context))
             ):
                 scope.hidden.add(index)
+        scope.never = set(scope.hidden)
         while True:
             if place.bundle is not None:
                 place.bundle.edges.pop(place.bundle.at, None)
@@ -93,8 +108,72 @@ class Bundles(Elements):
                 break
             scope.hidden |= gone
         entries = [entry for entry in shown_entries.values() if entry]
+        if self.policy.document and entries and bundle.get("type") in ("document", "message"):
+            entries = self.anonymized(bundle, shown_entries, scope, context)
         if entries:
             out["entry"] = entries
+
+    def anonymized(
+        self,
+        bundle: Json,
+        shown: dict[int, dict[str, Json] | None],
+        scope: BundleScope,
+        context: Context,
+    ) -> list[Json]:
+        """The entries of a document or message, facilities as such, with those that are made."""
+        for index in set().union(*scope.edges.values()):
+            kind = scope.entry_type(index)
+            entry = scope.entries[index]
+            known = kind in CARE and bool(shown.get(index))
+            if known and self.shows_resource(as_care(entry["resource"]), context):
+                scope.care.add(index)
+                shown[index] = self.entry(entry, index, scope, context)
+        named = set().union(*(texts(entry["resource"]) for entry in shown.values() if entry))
+        entries: list[Json] = []
+        for index, entry in enumerate(scope.entries):
+            if shown.get(index):
+                entries.append(shown[index])
+            if index in scope.never or scope.entry_type(index) != "Organization":
+                continue
+            for name in names_of(scope, index):
+                url = context.namer.show_uri(f"{name}#employer")
+                unknown = as_unknown(entry["resource"])
+                if url in named and self.shows_resource(unknown, context):
+                    copy = self.resource(
+                        entry["resource"], scope.identities[index],
+                        url.removeprefix("urn:uuid:"), scope, context, unknown,
+                    ) or {}  # fmt: skip
+                    for tells in ("partOf", "endpoint", "contact", "alias"):
+                        copy.pop(tells, None)
+                    entries.append({"fullUrl": url, "resource": copy})
+        first = shown.get(0)
+        listed = bundle.get("type") == "document" and self.shows_type("Observation")
+        if first and listed and is_eicr(first_of(bundle)):
+            entries.append(self.age(first["resource"], scope, context))
+        return entries
+
+    def age(self, composition: Json, scope: BundleScope, context: Context) -> Json:
+        """The entry of the calculated age that the shown Composition lists."""
+        name = age_name(scope.identities[0], context)
+        shown = (composition.get("subject") or {}).get("reference")
+        stored = scope.entries[0]["resource"].get("subject")
+        birth_date = None
+        if shown and isinstance(stored, dict):
+            base = (split(scope.identities[0]) or ("",))[0] or context.bases[0]
+            for index in scope.named(identify(stored.get("reference"), base, context)):
+                if index not in scope.never and scope.entry_type(index) == "Patient":
+                    birth_date = scope.entries[index]["resource"].get("birthDate")
+                    break
+        quantity = age_of(birth_date, context, self.policy.ages)
+        meta = self.meta(None, nowhere(context))
+        return {
+            "fullUrl": name,
+            "resource": age_observation(name, shown, quantity, meta, context),
+        }
+
+    def meta(self, source: Json, place: Place) -> dict[str, Json]:
+        """The meta that is made for a resource."""
+        raise NotImplementedError
 
     def stored_edges(self, scope: BundleScope, context: Context) -> dict[int, set[int]]:
         edges: dict[int, set[int]] = {}
@@ -122,7 +201,8 @@ class Bundles(Elements):
         else:
             full = context.namer.show_uri(identity)
             shown_id = full.removeprefix("urn:uuid:")
-        shown = self.resource(resource, identity, shown_id, scope, context)
+        judged = as_care(resource) if index in scope.care else None
+        shown = self.resource(resource, identity, shown_id, scope, context, judged)
         if shown is None:
             return None
         out: dict[str, Json] = {}

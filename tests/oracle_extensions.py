@@ -6,6 +6,7 @@ import re
 
 from tests import oracle_facts as facts
 from tests.oracle_ages import Ages
+from tests.oracle_anonymized import EMPLOYER, employer
 from tests.oracle_facts import Json, Prop, as_list, clean_dar
 from tests.oracle_rules import KEEP, Lineage, State
 from tests.oracle_scope import BundleScope, Contained, Place
@@ -66,6 +67,10 @@ class Extensions(Ages):
                 return None
         if self.withheld("Extension", item, place):
             return None
+        if self.policy.document and url == EMPLOYER:
+            found = employer(item, place)
+            if found != "other":
+                return found if isinstance(found, dict) else None
         out: dict[str, Json] = {"url": url}
         known = facts.props("Extension")
         no_value = not any(k.lstrip("_") in known and k.lstrip("_")[:5] == "value" for k in item)

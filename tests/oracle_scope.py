@@ -78,7 +78,8 @@ def upstream_id(identity: str, context: Context) -> tuple[str, str] | None:
 @dataclass(slots=True)
 class BundleScope:
     """One Bundle around a resource. ``hidden`` holds the indexes of entries that do not show.
-    ``own``: for an entry without fullUrl, the name that its resource has by its type and id."""
+    ``own``: for an entry without fullUrl, the name that its resource has by its type and id.
+    ``never``: hidden by what they are; ``care``: judged as giving care."""
 
     identity: str
     identities: list[str]
@@ -89,6 +90,8 @@ class BundleScope:
     edges: dict[int, set[int]] = field(default_factory=dict)
     at: int = -1
     days: int | None = None  # by which all dates in it move
+    never: set[int] = field(default_factory=set)
+    care: set[int] = field(default_factory=set)
 
     def around(self) -> Iterator[BundleScope]:
         scope: BundleScope | None = self

@@ -38,6 +38,7 @@ RESTRICTED = ("researcher-limited", "researcher-deidentified", "researcher-shift
 # Policies whose upstream is a proxy that serves another one.
 BEHIND = {STAGE2: STAGE1}
 EPI = "epidemiologist"
+ANON = "ecr-anonymized"
 
 TABLES = Tables(zip3_table(), states(), countries(), AGE_CODES, YEARS_PER_UNIT, DOCUMENT_TITLES)
 

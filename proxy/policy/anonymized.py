@@ -134,10 +134,11 @@ class Anonymized:
                 self._tell(entry, shown, scope)
         made = self._employers(places, shown, scope)
         first = entries[0]
-        if kind == "document" and first.position in shown and guide.is_eicr(first.resource):
+        begins = kind == "document" and first.position == 0 and 0 in shown
+        if begins and guide.is_eicr(first.resource):
             age = self._age(first, shown[first.position], places, scope)
             if age is not None:
-                made.setdefault(max(shown), []).append(age)
+                made.setdefault(max(shown.keys() | made.keys()), []).append(age)
         return made
 
     def _tell(self, entry: Entry, shown: dict[int, JsonObject], scope: Scope) -> None:

@@ -26,14 +26,20 @@ from fhirpathpy.models import models
 
 Json = Any
 
-MASKED = "extension.where(url = 'http://hl7.org/fhir/StructureDefinition/data-absent-reason').where(value = 'masked').count() = 1"
-_EMPTY = "use.empty() and text.empty() and {family}given.empty() and prefix.empty() and suffix.empty() and period.empty()"
-NAMELESS = _EMPTY.format(family="family.empty() and ")
-NAMELESS_BUT_FAMILY = _EMPTY.format(family="")
-TELLS_NO_TELECOM = "system.empty() and value.empty() and use.empty() and rank.empty() and period.empty()"
-NOWHERE = (
-    "use.empty() and text.empty() and line.empty() and city.empty() and district.empty() and "
-    "state.empty() and postalCode.empty() and country.empty() and period.empty()"
+
+def _empty(*names: str) -> str:
+    return " and ".join(f"{name}.empty()" for name in names)
+
+
+MASKED = (
+    "extension.where(url = 'http://hl7.org/fhir/StructureDefinition/data-absent-reason')"
+    ".where(value = 'masked').count() = 1"
+)
+NAMELESS_BUT_FAMILY = _empty("use", "text", "given", "prefix", "suffix", "period")
+NAMELESS = f"{NAMELESS_BUT_FAMILY} and family.empty()"
+TELLS_NO_TELECOM = _empty("system", "value", "use", "rank", "period")
+NOWHERE = _empty(
+    "use", "text", "line", "city", "district", "state", "postalCode", "country", "period"
 )
 EXPOSURE = "code = 'AEXPOS' or code = 'TEXPOS' or code = 'EXPOS'"
 UNITS = "('a' | 'mo' | 'wk' | 'd' | 'h' | 'min')"
@@ -66,7 +72,8 @@ RULES = (
     Rule("telecom.value 1..1", "Patient", "telecom.value", MASKED),
     Rule("eicr-anon-pt-bd", "Patient", "birthDate", f"hasAny().not() and {MASKED}"),
     Rule("eicr-anon-pt-addr", "Patient", "address.line", f"hasAny().not() and {MASKED}"),
-    Rule("address.postalCode", "Patient", "address.postalCode", "iif(hasAny(), matches('^[0-9]{3}00$'), true)"),
+    Rule("address.postalCode", "Patient", "address.postalCode",
+         "iif(hasAny(), matches('^[0-9]{3}00$'), true)"),
     Rule("eicr-anon-pt-ct-name", "Patient", "contact.name", f"{NAMELESS} and {MASKED}"),
     Rule("eicr-anon-pt-ct-tel", "Patient", "contact.telecom", f"{TELLS_NO_TELECOM} and {MASKED}"),
     Rule("eicr-anon-pt-ct-addr", "Patient", "contact.address", f"{NOWHERE} and {MASKED}"),
@@ -163,9 +170,9 @@ def _compiled(expression: str) -> Callable[[Json, dict[str, Any]], list[Any]]:
 
 def _broken(rule: Rule, resource: Json) -> bool:
     """Whether an item of the resource breaks the rule; an expression that gives nothing does."""
-    at = "" if rule.at == "$this" else f"{rule.at}."
-    holds = _compiled(f"{at}all({rule.expression})" if at else f"iif({rule.expression}, true, false)")
-    return holds(resource, {}) != [True]
+    whole = rule.at == "$this"
+    holds = f"iif({rule.expression}, true, false)" if whole else f"{rule.at}.all({rule.expression})"
+    return _compiled(holds)(resource, {}) != [True]
 
 
 def documents(resource: Json) -> Iterator[Json]:

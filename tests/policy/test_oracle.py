@@ -16,6 +16,7 @@ from proxy.demo.generator import cases
 from proxy.fhir.codec import decode, encode
 from tests.mangling import mangle, seeds
 from tests.views import (
+    ANON,
     EPI,
     RESTRICTED,
     UPSTREAM,
@@ -27,7 +28,8 @@ from tests.views import (
 )
 
 POLICIES = (
-    *RESTRICTED, EPI, "predicates", "members", "narrow", "rows", "sections", "standins", "shifts",
+    *RESTRICTED, EPI, ANON, "predicates", "members", "narrow", "rows", "sections", "standins",
+    "shifts",
 )  # fmt: skip
 FUZZED = settings(
     max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
