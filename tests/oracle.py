@@ -105,18 +105,18 @@ class Oracle(Bundles):
         judged: Json = None,
     ) -> dict[str, Json] | None:
         """The resource without its contained ones."""
-        kind = resource["resourceType"]
         before = place.days
         if (method := method_of(self.policy)) is not None:
             place.days = days_of(resource, place, inside, method)
         try:
-            return self.made(kind, resource, shown_id, place, inside)
+            return self.made(resource, judged or resource, shown_id, place, inside)
         finally:
             place.days = before
 
     def made(
-        self, kind: str, resource: Json, shown_id: str | None, place: Place, inside: bool
+        self, resource: Json, judged: Json, shown_id: str | None, place: Place, inside: bool
     ) -> dict[str, Json] | None:
+        kind = resource["resourceType"]
         if self.root_method(resource, place.context) == "pass":
             for reference in references(resource):
                 self.show_reference({"reference": reference}, place)
@@ -126,7 +126,7 @@ class Oracle(Bundles):
             out["id"] = shown_id
         if not inside and (meta := self.meta(resource.get("meta"), place)):
             out["meta"] = meta
-        lineage = (Step(kind, kind, kind, judged or resource),)
+        lineage = (Step(kind, kind, kind, judged),)
         state = State("keep", KEEP)
         if kind == "Bundle":
             self.bundle_members(resource, out, place)

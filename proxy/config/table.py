@@ -210,6 +210,7 @@ ROLES_EXAMPLE: Final = {
     "researcher-shifted": "researcher-shifted",
     "stage1": "stage1-pseudonymized",
     "stage2": "stage2-anonymized",
+    "surveillance": "ecr-anonymized",
 }
 
 TOKEN_KEYS: Final = ("sha256", "subject", "role", "project", "claims", "scopes", "expires")

@@ -32,9 +32,10 @@ def test_shipped_policies(folder: Path, capsys: Output) -> None:
     """Without arguments the policies of ./policies are checked."""
     assert main(["check"]) == 0
     assert capsys.readouterr().out == (
+        "ecr-anonymized: some rows of Observation, by no claim\n"
         "epidemiologist: some rows of Bundle, Composition, Condition, DiagnosticReport, Encounter, "
         "Observation, Patient, RelatedPerson, Specimen, by conditions, jurisdictions\n"
-        "no mistakes in case-report, epidemiologist, investigator, public, "
+        "no mistakes in case-report, ecr-anonymized, epidemiologist, investigator, public, "
         "researcher-deidentified, researcher-limited, researcher-shifted, stage1-pseudonymized, "
         "stage2-anonymized\n"
     )
@@ -84,8 +85,9 @@ def test_configuration(folder: Path, capsys: Output) -> None:
     assert lines == [
         f"{config}: roles.guest: there is no policy researcher-limitid; write researcher-limited",
         f"{config}: roles.base: case-report has no [access], so it is only extended; "
-        "write one of epidemiologist, investigator, public, researcher-deidentified, "
-        "researcher-limited, researcher-shifted, stage1-pseudonymized, stage2-anonymized",
+        "write one of ecr-anonymized, epidemiologist, investigator, public, "
+        "researcher-deidentified, researcher-limited, researcher-shifted, stage1-pseudonymized, "
+        "stage2-anonymized",
     ]
     config.write_text(example.replace("[server]", "[servre]"))
     assert main(["check", "--config", str(config)]) == 1

@@ -11,10 +11,11 @@ from functools import cache
 
 import pytest
 
+from proxy.ecr.anonymized import MADE_ANEW
 from tests.footprints import FILES, Found, footprint, write
-from tests.views import EPI, RESTRICTED, find_policy, find_view
+from tests.views import ANON, EPI, RESTRICTED, find_policy, find_view
 
-POLICIES = (*RESTRICTED, EPI)
+POLICIES = (*RESTRICTED, EPI, ANON)
 
 
 @cache
@@ -73,8 +74,10 @@ def data_decides(path: str) -> bool:
 
 
 def widened(policy: str, path: str) -> bool:
-    """Whether a predicate of the policy shows more at the path."""
-    return any(
+    """Whether a predicate of the policy shows more at the path, or a document that has the element
+    anew stands beside others."""
+    anew = find_policy(policy).document and ".".join(path.split(".")[:2]) in MADE_ANEW
+    return bool(anew) or any(
         rule.has_predicate and (path == rule.path or path.startswith(rule.path + "."))
         for rule in find_policy(policy).elements
     )
