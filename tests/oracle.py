@@ -33,6 +33,7 @@ from tests.oracle_anonymized import (
 )
 from tests.oracle_bundles import Bundles, nowhere, references
 from tests.oracle_facts import Json, as_list
+from tests.oracle_narrative import narrate
 from tests.oracle_persons import days_of, method_of, shift
 from tests.oracle_rules import KEEP, State, Step
 from tests.oracle_scope import BundleScope, Contained, Context, Place
@@ -76,11 +77,12 @@ class Oracle(Bundles):
         )
         place = Place(context, identity, bundle, contained)
         out = self.body(resource, shown_id, place, judged=judged)
-        if out is None or not inside or self.root_method(resource, context) == "pass":
+        if out is None or self.root_method(resource, context) == "pass":
             return out
-        shown = self.contained(held, place)
+        shown = self.contained(held, place) if inside else []
         if shown:
             out["contained"] = shown
+        narrate(out)
         return out
 
     def inside(self, resource: Json, place: Place) -> dict[str, Json] | None:
@@ -188,6 +190,8 @@ class Oracle(Bundles):
             assert reference is not None
             place.names_container, place.part = False, name
             bodies[name] = self.body(scope.resources[name], reference[1:], place, inside=True)
+            if bodies[name] is not None:
+                narrate(bodies[name])
 
         def follow() -> None:
             while waiting := [n for n in scope.numbers if n not in bodies]:

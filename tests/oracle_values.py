@@ -20,6 +20,7 @@ from tests.oracle_facts import Json, dar, masked_narrative, read_day
 
 UCUM = "http://unitsofmeasure.org"
 NAME_USES = ["usual", "official", "temp", "nickname", "anonymous", "old", "maiden"]
+TO_BE_MADE = "\0"
 AGE_WORDS = ("age", "aged", "of", "old")
 
 
@@ -85,6 +86,8 @@ def transform(
         return {k: held[k] for k in ("system", "value")} if held["value"] else None
     if method.name == "pseudonymize":
         return pseudonymize(value, namer, document)
+    if method.name == "narrative" and method.param("from") == "shown":
+        return {"status": "generated", "div": TO_BE_MADE}
     if method.name == "narrative":
         return masked_narrative(str(method.param("text", "MASKED")))
     if method.name == "generalize":

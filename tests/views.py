@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from proxy.lenses.keys import KeyRing
 from proxy.lenses.places import countries, states, zip3_table
 from proxy.policy.compile import Scope, View, compile_view
 from proxy.policy.load import load_directory
-from proxy.policy.model import Policy
+from proxy.policy.model import Method, Policy
 from tests.oracle import Oracle
 from tests.oracle_scope import Context
 from tests.oracle_values import Tables
@@ -62,8 +62,15 @@ def shipped() -> dict[str, Policy]:
 
 @cache
 def case_policies() -> dict[str, Policy]:
-    """The policies that only tests have: each stresses some rules of the language."""
-    return load_directory(CASE_POLICIES)
+    """The policies that only tests have: each stresses some rules of the language. ``narrated`` is
+    a shipped one whose narratives are made from what shows."""
+    shown = Method("narrative", (("from", "shown"),))
+    limited = shipped()["researcher-limited"]
+    line = replace(limited.datatypes["Narrative"], method=shown)
+    narrated = replace(
+        limited, name="narrated", datatypes={**limited.datatypes, "Narrative": line}
+    )
+    return {**load_directory(CASE_POLICIES), narrated.name: narrated}
 
 
 def find_policy(name: str) -> Policy:

@@ -112,10 +112,11 @@ def _shift(value: dict[str, object], source: Source, findings: Findings) -> Meth
 
 def _narrative(value: dict[str, object], source: Source, findings: Findings) -> Method | None:
     if "from" in value:
+        if value["from"] == "shown" and "text" not in value:
+            return Method("narrative", (("from", "shown"),))
+        what, mend = f"there is no from = {value['from']}", 'write from = "shown", or text = "…"'
         if value["from"] == "shown":
-            what, mend = 'from = "shown" is not yet supported', 'write text = "…", or "narrative"'
-        else:
-            what, mend = f"there is no from = {value['from']}", 'write text = "…", or "narrative"'
+            what, mend = "from and text do not go together", 'write from = "shown" alone'
         findings.wrong(source, what, mend)
         return None
     if "text" not in value:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.structure import RESOURCES
+from proxy.lenses.table import narrate
 from proxy.policy import primitives
 from proxy.policy.decide import Decision, Mode, Node, Nodes, strength
 from proxy.policy.persons import Persons, shifting
@@ -46,6 +47,9 @@ class Resources:
         self.persons = None if how is None else Persons(how)
         self._profiles = policy.profiles
         self._labels = policy.labels
+        methods = [rule.method for rule in policy.elements]
+        methods += [rule.method for rule in policy.datatypes.values()]
+        self._narrates = any(m.name == "narrative" and m.param("from") for m in methods)
         self._requires = frozenset(policy.requires)
 
     def root(self, resource: JsonObject, scope: Scope) -> JsonObject | None:
@@ -123,6 +127,8 @@ class Resources:
             scope.contained, scope.part = outer, part
             if persons is not None and state is not None:
                 persons.leave(state, scope)
+        if self._narrates:
+            narrate(out)
         return out
 
     def start(

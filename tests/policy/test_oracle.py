@@ -29,7 +29,7 @@ from tests.views import (
 
 POLICIES = (
     *RESTRICTED, EPI, ANON, "predicates", "members", "narrow", "rows", "sections", "standins",
-    "shifts",
+    "shifts", "narrated",
 )  # fmt: skip
 FUZZED = settings(
     max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
