@@ -200,7 +200,7 @@ class Bundles(Elements):
             full = stored if isinstance(stored, str) else None
         else:
             full = context.namer.show_uri(identity)
-            shown_id = full.removeprefix("urn:uuid:")
+            shown_id = self.put_id(entry, kind, context) or full.removeprefix("urn:uuid:")
         judged = as_care(resource) if index in scope.care else None
         shown = self.resource(resource, identity, shown_id, scope, context, judged)
         if shown is None:
@@ -229,6 +229,16 @@ class Bundles(Elements):
             if url and "/" in url:
                 out["response"]["location"] = url
         return out
+
+    def put_id(self, entry: Json, kind: str, context: Context) -> str | None:
+        """The shown id under which a batch is to store the entry."""
+        request = entry.get("request")
+        if not isinstance(request, dict) or request.get("method") != "PUT":
+            return None
+        identity = identify(request.get("url"), context.bases[0], context)
+        upstream = upstream_id(identity, context) if identity else None
+        mine = upstream is not None and upstream[0] == kind
+        return self.show_id(kind, upstream[1], context) if upstream and mine else None
 
     def request_url(self, text: Json, context: Context) -> str | None:
         if not isinstance(text, str):

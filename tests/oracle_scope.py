@@ -78,8 +78,8 @@ def upstream_id(identity: str, context: Context) -> tuple[str, str] | None:
 @dataclass(slots=True)
 class BundleScope:
     """One Bundle around a resource. ``hidden`` holds the indexes of entries that do not show.
-    ``own``: for an entry without fullUrl, the name that its resource has by its type and id.
-    ``never``: hidden by what they are; ``care``: judged as giving care."""
+    ``own``: for an entry whose fullUrl is no URL of a resource, the name that its resource has by
+    its type and id. ``never``: hidden by what they are; ``care``: judged as giving care."""
 
     identity: str
     identities: list[str]
@@ -169,7 +169,8 @@ def bundle_scope(
         if named is None and ours and isinstance(resource, dict):
             own = f"{resource.get('resourceType')}/{resource.get('id')}"
             named = identify(own, context.bases[0], context)
-        if named is None and isinstance(resource, dict) and is_resource(resource):
+        urn = named is None or named.startswith("urn:")
+        if urn and isinstance(resource, dict) and is_resource(resource):
             text = f"{resource['resourceType']}/{resource.get('id', '')}"
             name = identify(text, context.bases[0], context)
             if name is not None:

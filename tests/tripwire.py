@@ -45,7 +45,7 @@ def identifying_values(resource: Any, *, dates: bool = False) -> set[str]:
 
 def persons(value: Any) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):
-        if value.get("resourceType") in PERSONS:
+        if str(value.get("resourceType")) in PERSONS:
             yield value
             yield from items(value, "contact")
         for item in value.values():

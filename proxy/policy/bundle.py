@@ -54,7 +54,8 @@ class BundleWalk:
         fates: Fates = {}
         for name, entries in places.items():
             first = entries[0]
-            fates[name] = self._fate(first, scope) if first.identity else _fate_by_id(first, scope)
+            own = first.identity == name
+            fates[name] = self._fate(first, scope) if own else _fate_by_id(first, scope)
         scope.frames.append(fates)
         outer_kinds = scope.kinds
         if self._anonymized is not None:
@@ -156,7 +157,7 @@ class BundleWalk:
                 real = id if isinstance(id, str) else None
                 return Entry(index, source, resource, identity, base, text, real, identity, start)
             uuid = scope.namer.show_uri(identity)
-            id = uuid.rpartition(":")[2]
+            id = self._put(source, type_name, scope) or uuid.rpartition(":")[2]
             return Entry(index, source, resource, identity, base, uuid, id, identity, start)
         main, malformed = scope.bases.main, reference is not None
         if not scope.pseudonym(type_name):
@@ -164,9 +165,18 @@ class BundleWalk:
             stored = text if isinstance(text, str) else None
             return Entry(index, source, resource, "", main, stored, real, made_up, start)
         shown_url = scope.namer.show_uri(made_up)
-        uuid = shown_url.rpartition(":")[2]
+        id = self._put(source, type_name, scope) or shown_url.rpartition(":")[2]
         full_url = shown_url if malformed else None
-        return Entry(index, source, resource, "", main, full_url, uuid, made_up, start)
+        return Entry(index, source, resource, "", main, full_url, id, made_up, start)
+
+    def _put(self, source: JsonObject, type_name: str, scope: Scope) -> str:
+        """The shown id under which an entry of a batch is to be stored; empty if it says none."""
+        request = source.get("request")
+        if not isinstance(request, dict) or request.get("method") != "PUT":
+            return ""
+        reference = parse_reference(request.get("url"), scope.bases.main)
+        ours = self._routable(reference, type_name, scope)
+        return scope.show_id(type_name, reference.id) if ours else ""
 
     def _routable(self, reference: Reference, type_name: str, scope: Scope) -> bool:
         return bool(
@@ -257,8 +267,8 @@ def _in_order(shown: Mapping[int, JsonObject], made: Mapping[int, list[Json]]) -
 
 
 def _places(entries: list[Entry], scope: Scope) -> dict[str, list[Entry]]:
-    """The entries by the names that references give them: their identity, or, where no fullUrl
-    gives one, the type and id of what they hold."""
+    """The entries by the names that references give them: their identity, and, where that is no
+    URL of a resource, the type and id of what they hold, as converters write it."""
     places: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.identity:
@@ -267,16 +277,18 @@ def _places(entries: list[Entry], scope: Scope) -> dict[str, list[Entry]]:
     for entry in entries:
         resource = entry.resource or {}
         type_name, id = resource.get("resourceType"), resource.get("id")
-        if entry.identity or not isinstance(id, str) or type_name not in RESOURCES:
+        urn = not entry.identity or entry.identity.startswith("urn:")
+        if not (urn and isinstance(id, str) and isinstance(type_name, str)):
             continue
         name = scope.name_of(f"{type_name}/{id}", scope.bases.main)
-        if name and name not in places:
+        if name and type_name in RESOURCES and name not in places:
             nameless.setdefault(name, []).append(entry)
     return {**places, **nameless}
 
 
 def _fate_by_id(entry: Entry, scope: Scope) -> str | None:
-    """The fate of what has no fullUrl: it is referred to as if the upstream held it."""
+    """The fate of what is named by type and id alone: it is referred to as if the upstream held
+    it."""
     id = (entry.resource or {}).get("id")
     type_name = entry.start.type if entry.start else ""
     return f"{type_name}/{scope.show_id(type_name, str(id))}" if type_name else None
