@@ -259,15 +259,16 @@ def _first(
 
 
 def _near(inside: list[tuple[Place, JsonObject]], scope: Scope) -> dict[str, JsonObject]:
-    """The entries by what references call them: their identity, or, where no fullUrl gives one,
-    their type and id. Of several with one name the first counts."""
+    """The entries by what references call them: their identity, and, where that is no URL of a
+    resource, their type and id. Of several with one name the first counts."""
     near: dict[str, JsonObject] = {}
     for place, resource in inside:
         if place.identity:
             near.setdefault(place.identity, resource)
     for place, resource in inside:
         type_name, id = resource.get("resourceType"), resource.get("id")
-        if not place.identity and isinstance(id, str) and type_name in RESOURCES:
+        urn = not place.identity or place.identity.startswith("urn:")
+        if urn and isinstance(id, str) and isinstance(type_name, str) and type_name in RESOURCES:
             near.setdefault(scope.name_of(f"{type_name}/{id}", scope.bases.main), resource)
     return near
 
