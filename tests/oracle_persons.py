@@ -114,6 +114,7 @@ def patients(
             if name is None:
                 continue
             entry = beside(name, bundle)
+            name = own_name(entry, place) if entry else name
             parts = split(name)
             kind_of = entry.get("resourceType") if entry else parts[1] if parts else None
             if (kind_of or link.get("type")) == "Patient":
@@ -148,10 +149,13 @@ def first_of(scope: BundleScope, name: str | None) -> list[int]:
 
 def own_name(patient: Json, place: Place) -> str:
     """What an entry is referred to by: its type and id where no fullUrl names it."""
-    scope = place.bundle
-    for index, name in scope.own.items() if scope else ():
-        if scope and scope.entries[index].get("resource") is patient:
-            return name if first_of(scope, name) == [index] else place.identity
+    for scope in place.bundle.around() if place.bundle else ():
+        for index, entry in enumerate(scope.entries):
+            if entry.get("resource") is patient:
+                named = "#" not in scope.identities[index]
+                own = scope.own.get(index)
+                known = own is not None and not named and first_of(scope, own) == [index]
+                return own if own and known else scope.identities[index]
     return place.identity
 
 

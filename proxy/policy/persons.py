@@ -24,7 +24,10 @@ CODES = ("patient", "subject")
 _SERVED = frozenset({"searchset", "history"})
 # Absolute URL to the Patient, as far as it is at hand.
 Found: TypeAlias = "dict[str, JsonObject | None]"
-Near: TypeAlias = "tuple[Mapping[str, JsonObject], ...]"
+# The entries of a Bundle by all that they are called: what each is called first, its resource.
+Named: TypeAlias = "Mapping[str, tuple[str, JsonObject]]"
+Near: TypeAlias = "tuple[Named, ...]"
+_NOBODY: tuple[str, JsonObject | None] = ("", None)
 
 
 class Place(NamedTuple):
@@ -155,7 +158,7 @@ class Persons:
         if kind != "message":
             return ""
         focus = [
-            here.get(scope.name_of(text, place.base))
+            here.get(scope.name_of(text, place.base), _NOBODY)[1]
             for place, header in _first(inside, "MessageHeader")
             for text, _ in _references(header, ("focus",))
         ]
@@ -206,17 +209,18 @@ def _patients(
             if reference.kind not in ("relative", "absolute", "urn"):
                 continue
             identity = scope.identity(reference)
-            held = next((each[identity] for each in reversed(near) if identity in each), None)
+            known = next((each[identity] for each in reversed(near) if identity in each), None)
+            called, held = (identity, None) if known is None else known
             kind = (held or {}).get("resourceType") or reference.type or declared
             if kind == "Patient":
-                found[identity] = held
+                found[called] = held
     return found
 
 
 def _called(resource: JsonObject, scope: Scope) -> str:
     """What an entry is referred to by, else its URL."""
-    around = scope.near[-1].items() if scope.near else ()
-    return next((name for name, held in around if held is resource), scope.url)
+    around = scope.near[-1].values() if scope.near else ()
+    return next((called for called, held in around if held is resource), scope.url)
 
 
 def _contained(
@@ -258,18 +262,19 @@ def _first(
     return found[:1] if inside and found and found[0] is inside[0] else found
 
 
-def _near(inside: list[tuple[Place, JsonObject]], scope: Scope) -> dict[str, JsonObject]:
+def _near(inside: list[tuple[Place, JsonObject]], scope: Scope) -> Named:
     """The entries by what references call them: their identity, and, where that is no URL of a
     resource, their type and id. Of several with one name the first counts."""
-    near: dict[str, JsonObject] = {}
+    near: dict[str, tuple[str, JsonObject]] = {}
     for place, resource in inside:
         if place.identity:
-            near.setdefault(place.identity, resource)
+            near.setdefault(place.identity, (place.identity, resource))
     for place, resource in inside:
         type_name, id = resource.get("resourceType"), resource.get("id")
         urn = not place.identity or place.identity.startswith("urn:")
         if urn and isinstance(id, str) and isinstance(type_name, str) and type_name in RESOURCES:
-            near.setdefault(scope.name_of(f"{type_name}/{id}", scope.bases.main), resource)
+            own = scope.name_of(f"{type_name}/{id}", scope.bases.main)
+            near.setdefault(own, (place.identity or own, resource))
     return near
 
 

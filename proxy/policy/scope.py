@@ -100,7 +100,7 @@ class Scope:
     missing: set[str] = field(default_factory=set)
     offset: int | None = None
     together: bool = False
-    near: tuple[Mapping[str, JsonObject], ...] = ()
+    near: tuple[Mapping[str, tuple[str, JsonObject]], ...] = ()
     kinds: Mapping[str, str] = field(default_factory=dict)
     _seen: dict[tuple[str, str, str], tuple[str | None, str]] = field(default_factory=dict)
     _names: dict[tuple[str, str], str] = field(default_factory=dict)

@@ -8,19 +8,25 @@ import json
 import re
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 
+from proxy.__main__ import main
 from proxy.demo.generator import cases
 from proxy.fhir.codec import decode, encode
 from tests.documents import served, shown_by
-from tests.policy.test_documents import DEIDENTIFYING, WORDS, private, public_values
+from tests.policy.test_documents import DEIDENTIFYING, private
+from tests.policy.test_no_loss import WORDS, public_values
+from tests.rig import PROJECT, PUBLIC, embedded, running
 from tests.tripwire import find_leaks, identifying_values
-from tests.views import EPI, UPSTREAM, comparable
+from tests.views import CLAIMS, EPI, UPSTREAM, comparable
 
 Change = Callable[[Any], None]
+# What a policy makes of who something is about: dates that moved, stand-ins, names of things.
+_MADE = re.compile(r"^\d{4}(-\d\d.*)?$|^urn:uuid:.*|(?<=^StudySubject-).*|(?<=^StudyProvider-).*")
 UNKNOWN = {
     "url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason",
     "valueCode": "unknown",
@@ -163,9 +169,11 @@ def _empty_codings(document: Any) -> None:
 
 
 def _odd_entries(document: Any) -> None:
-    odd = [None, "Marker", [], {}, {"resource": None}, {"resource": "Marker"}, {"resource": {}},
-           {"resource": {"resourceType": ["Patient"], "id": "Marker"}}, {"fullUrl": "Marker"},
-           {"fullUrl": 7, "resource": {"resourceType": "Marker", "id": "Marker"}}]  # fmt: skip
+    odd: list[Any] = [
+        None, "Marker", [], {}, {"resource": None}, {"resource": "Marker"}, {"resource": {}},
+        {"resource": {"resourceType": ["Patient"], "id": "Marker"}}, {"fullUrl": "Marker"},
+        {"fullUrl": 7, "resource": {"resourceType": "Marker", "id": "Marker"}},
+    ]  # fmt: skip
     document["entry"] += odd
 
 
@@ -200,8 +208,10 @@ def content(value: Any) -> Any:
     """What a resource says, but for how it and others are named, and when."""
     if isinstance(value, list):
         return [content(item) for item in value]
+    if isinstance(value, str):
+        return _MADE.sub("made", value)
     if not isinstance(value, dict):
-        return re.sub(r"^\d{4}(-\d\d.*)?$", "date", value) if isinstance(value, str) else value
+        return value
     named = ("id", "reference", "fullUrl", "request")
     return {k: content(v) for k, v in comparable(value).items() if k not in named}
 
@@ -255,3 +265,35 @@ def test_a_bundle_in_a_bundle_shows_as_by_itself(policy: str) -> None:
             outside = said(shown, frozenset({"Bundle", "Composition"}))
             lost = frozenset({"DocumentReference", "Composition"})
             assert [r for r in outside if r["resourceType"] not in lost] == said(around, lost)
+
+
+async def test_shapes_show_the_same_stored_and_offline(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Each shape, stored on an upstream, is read as ``ecr-proxy view`` shows it from a file."""
+    bundles = [*map(change, CHANGES), _message(), _report_in_answer()]
+    for number, made in enumerate(bundles):
+        made["id"] = f"shape-{number}"
+    file, keys = tmp_path / "shapes.ndjson", tmp_path / "keys.json"
+    file.write_bytes(b"\n".join(map(encode, bundles)))
+    roles = sorted({*served(), "investigator"} - {"public"})
+    claims = dict.fromkeys(roles, CLAIMS)
+    store = [json.loads(encode(made)) for made in bundles]
+    async with running(embedded(store), tmp_path, roles=roles, claims=claims) as rig:
+        for role in roles:
+            main(["view", "--policy", role, "--keys", str(keys), "--project", PROJECT,
+                  "--upstream", rig.upstream, "--alias", "https://ehr.example.org/fhir",
+                  "--public", PUBLIC, "--claims", json.dumps(CLAIMS), str(file)])  # fmt: skip
+            lines = map(json.loads, capsysbinary.readouterr().out.splitlines())
+            offline, read = {}, {}
+            for line in lines:  # the upstream says when it stored what
+                offline[line["id"]] = {**line, "meta": None}
+            for made in bundles:
+                shown = await rig.ask(role, f"/Bundle/{rig.id(role, 'Bundle', made['id'])}")
+                assert shown.status in (200, 404)
+                if shown.status == 200:
+                    whole = json.loads(shown.body)
+                    read[whole["id"]] = {**whole, "meta": None}
+            assert read == offline
+            sees = role == "investigator" or shown_by(role, report()) is not None
+            assert len(read) >= (len(bundles) - 4 if sees else 0)
