@@ -34,7 +34,13 @@ class Ages(Names):
         observed = kind in ("Observation", "Observation.component") and (
             prop.element.name == "value[x]"
         )
-        codings = codes_of(parent) if observed else []
+        made = kind == "Observation" and prop.element.name in ("effective[x]", "issued")
+        codings = codes_of(parent) if observed or made else []
+        if made:
+            at_birth = any(c in self.tables.birth_events for c in codings)
+            if at_birth and prop.code == "Timing":
+                return "remove"
+            return self.born(prop.code, value, oldest, place) if at_birth else None
         if (observed and prop.code == "dateTime" and BIRTH_DATE in codings) or born:
             return self.born(prop.code, value, oldest, place)
         coded = observed and any(c in self.tables.age_codes for c in codings)

@@ -19,6 +19,9 @@ from tests.oracle_rules import (
 from tests.oracle_scope import Place
 from tests.oracle_values import UCUM, transform
 
+# Periods that a birth date can stand in.
+AT_BIRTH = ("bornPeriod", "effectivePeriod")
+
 
 class Elements(Required):
     """Elements under their rules."""
@@ -304,10 +307,12 @@ class Elements(Required):
         if code in facts.QUANTITIES and "code" in value and not {"code", "_code"} & set(out):
             out.pop("system", None)
         banded = self.aged(kind, parent, prop, value, place)
-        if prop.name == "bornPeriod" and banded is None and method_of(self.policy) is not None:
+        if prop.name in AT_BIRTH and banded is None and method_of(self.policy) is not None:
             end = "end" if value.get("start") is None else "start"
             if isinstance(out.get(end), str):
                 banded = self.aged(kind, parent, prop, {end: out[end]}, place)
+        if banded == "remove":
+            return None
         out = self.band(code, banded, out)
         if "extension" in out and not with_value:
             return out

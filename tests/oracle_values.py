@@ -45,6 +45,7 @@ class Tables:
     age_codes: Set[tuple[str, str]] = frozenset()
     years_per_unit: Mapping[str, Decimal] = field(default_factory=dict)
     titles: Mapping[str, str] = field(default_factory=dict)
+    birth_events: Set[tuple[str, str]] = frozenset()
 
 
 def to_number(value: Json) -> Decimal | None:

@@ -13,7 +13,7 @@ from proxy.demo.names import DISEASES, PLACES
 from proxy.ecr.titles import DOCUMENT_TITLES
 from proxy.fhir.codec import Fragment, decode
 from proxy.fhir.reference import Bases
-from proxy.lenses.ages import AGE_CODES, YEARS_PER_UNIT
+from proxy.lenses.ages import AGE_CODES, BIRTH_EVENTS, YEARS_PER_UNIT
 from proxy.lenses.identity import Namer
 from proxy.lenses.keys import KeyRing
 from proxy.lenses.places import countries, states, zip3_table
@@ -40,7 +40,9 @@ BEHIND = {STAGE2: STAGE1}
 EPI = "epidemiologist"
 ANON = "ecr-anonymized"
 
-TABLES = Tables(zip3_table(), states(), countries(), AGE_CODES, YEARS_PER_UNIT, DOCUMENT_TITLES)
+TABLES = Tables(
+    zip3_table(), states(), countries(), AGE_CODES, YEARS_PER_UNIT, DOCUMENT_TITLES, BIRTH_EVENTS
+)
 
 
 # Claims under which the generated cases and the published examples are a caller's own.

@@ -63,6 +63,24 @@ AGE_CODES: frozenset[tuple[str, str]] = frozenset(
     }
 )
 
+# Observations made at birth, so that when they were made tells a birth date (LOINC 2.82).
+BIRTH_EVENTS = frozenset(
+    (system, code)
+    for system in _SYSTEMS[LOINC]
+    for code in (
+        "21112-8",  # Birth date
+        "57722-1",  # Birth plurality of Pregnancy
+        "73771-8",  # Birth order
+        "76689-9",  # Sex assigned at birth
+        "8305-8",  # Body height --post partum
+        "8339-4",  # Birth weight Measured
+        "89269-5",  # Body height Measured --at birth
+        "9271-8",  # 10 minute Apgar Score
+        "9272-6",  # 1 minute Apgar Score
+        "9274-2",  # 5 minute Apgar Score
+    )
+)
+
 _DAY = Decimal(1) / Decimal("365.25")
 _UNITS: dict[Decimal, str] = {
     Decimal(100): "century centuries",

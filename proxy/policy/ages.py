@@ -15,6 +15,7 @@ from proxy.fhir.structure import properties
 from proxy.lenses.ages import (
     AGE_CODES,
     BIRTH_DATE,
+    BIRTH_EVENTS,
     band_quantity,
     is_older,
     is_time,
@@ -41,6 +42,10 @@ _VALUES = frozenset(
         "valueSampledData",
         "valueString",
     }
+)
+# When an Observation was made or reported.
+_MADE = frozenset(
+    {"effectiveDateTime", "effectiveInstant", "effectivePeriod", "effectiveTiming", "issued"}
 )
 _PARTS = frozenset({"value", "unit", "code"})
 _SAMPLES = ("data", "lowerLimit", "upperLimit")
@@ -137,10 +142,13 @@ class Ages:
         return hook
 
     def observation(self, obj: JsonObject, out: JsonObject, scope: Scope) -> None:
-        """The value of an Observation or component that states an age or a birth date."""
-        if _VALUES.isdisjoint(out):
+        """The value of an Observation or component that states an age or a birth date, and when one
+        that is made at birth was."""
+        if _VALUES.isdisjoint(out) and _MADE.isdisjoint(out):
             return
         codings = _codings(obj.get("code"))
+        if not BIRTH_EVENTS.isdisjoint(codings):
+            self._made(obj, out, scope)
         if (
             BIRTH_DATE in codings
             and "valueDateTime" in out
@@ -167,6 +175,19 @@ class Ages:
                 mask(shown)
         if coded:
             self._coded(obj, out)
+
+    def _made(self, obj: JsonObject, out: JsonObject, scope: Scope) -> None:
+        """When an Observation was made, if that was at the birth of someone past the oldest age."""
+        for name in _MADE & out.keys():
+            when, shown = obj.get(name), out[name]
+            if isinstance(when, dict) and isinstance(shown, dict):
+                part = next((p for p in ("start", "end") if when.get(p) is not None), "")
+                past = not part or self._is_past(when, shown, part, scope)
+            else:
+                past = self._is_past(obj, out, name, scope)
+            if past:
+                del out[name]
+                out.pop("_" + name, None)
 
     def _knows(self, system: str) -> bool:
         return bool(system) and (self.codes is None or is_listed(system, self.codes))

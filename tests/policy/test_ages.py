@@ -61,11 +61,11 @@ def observation(code: Any = AGE, **rest: Any) -> dict[str, Any]:
     return {"resourceType": "Observation", "id": "o", "status": "final", "code": code, **rest}
 
 
-def reveal(resource: dict[str, Any]) -> Any:
-    """What the de-identified view shows, as the slow evaluator agrees."""
+def reveal(resource: dict[str, Any], policy: str = DEID) -> Any:
+    """What the view shows, as the slow evaluator agrees."""
     stored = decode(json.dumps(resource).encode())
-    assert disagreements(DEID, stored) == []
-    return Case(DEID).reveal(stored)
+    assert disagreements(policy, stored) == []
+    return Case(policy).reveal(stored)
 
 
 def judge(shown: Any) -> str:
@@ -142,6 +142,33 @@ def test_a_value_of_an_unknown_code_is_an_age_by_its_unit() -> None:
         assert judge(shown["valueQuantity"]) == found, unit
     shown = reveal(observation(OTHER, valueQuantity={"value": 95, "unit": "min"}))
     assert shown["valueQuantity"] == {"value": 95, "unit": "min"}
+
+
+BIRTH = {"coding": [{"system": LOINC, "code": "76689-9"}]}  # sex assigned at birth
+MADE: list[dict[str, Any]] = [
+    {"effectiveDateTime": "1930-05-06"},
+    {"effectiveDateTime": "1930"},
+    {"effectivePeriod": {"start": "1930-05-06", "end": "1930-05-07"}},
+    {"effectivePeriod": {"end": "1930-05-07"}},
+    {"effectiveTiming": {"event": ["1930-05-06"]}},
+    {"issued": "1930-05-06T07:08:09Z"},
+]
+
+
+@pytest.mark.parametrize("policy", [DEID, "researcher-shifted"])
+@pytest.mark.parametrize("made", MADE, ids=str)
+def test_what_was_seen_at_birth_tells_no_birth_date_of_the_oldest(
+    policy: str, made: dict[str, Any]
+) -> None:
+    """When an Observation of a birth was made shows as a birth date does: not of the oldest."""
+    subject = {"subject": {"reference": "Patient/p"}}
+    shown = reveal(observation(BIRTH, **subject, **made), policy)
+    assert not {name for name in shown if name.lstrip("_").startswith(("effective", "issued"))}
+    for young in ("2001-05-06", "1938"):  # the year alone is of 88 or 87
+        shown = reveal(observation(BIRTH, **subject, effectiveDateTime=young), policy)
+        assert "effectiveDateTime" in shown
+    shown = reveal(observation(OTHER, **subject, effectiveDateTime="1930-05-06"), policy)
+    assert "effectiveDateTime" in shown
 
 
 def test_an_age_code_by_the_oid_of_its_system() -> None:
