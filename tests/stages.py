@@ -44,3 +44,26 @@ async def chained(upstream: web.Application | str, folder: Path) -> AsyncIterato
         asked = 'token-file = "upstream.token"\nstorage-order = "none"'
         async with running(url, centre, roles=[STAGE2], asked=asked) as two:
             yield Stages(one, two)
+
+
+async def walk(rig: Rig, role: str, target: str) -> list[JsonObject]:
+    """What a search finds, all pages of it."""
+    response = await rig.ask(role, target)
+    found: list[JsonObject] = []
+    while True:
+        assert response.status == 200, (target, response.body)
+        found += response.resources
+        link = response.link("next")
+        if link is None:
+            return found
+        response = await rig.follow(role, link)
+
+
+def labels_of(resource: JsonObject) -> tuple[str, ...]:
+    """The codes of a resource's security labels."""
+    meta = resource.get("meta")
+    labels = meta.get("security") if isinstance(meta, dict) else None
+    return tuple(
+        str(label["code"]) for label in (labels if isinstance(labels, list) else ())
+        if isinstance(label, dict)
+    )
