@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 from codecs import BOM_UTF8
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -95,6 +96,7 @@ class _Offline:
         self.public = public
         self.today = today
         self.claims = claims
+        self.scrubbed: Counter[str] = Counter()
 
     def show(self, resource: JsonObject) -> JsonObject | None:
         scope = Scope(
@@ -106,7 +108,10 @@ class _Offline:
             pseudonym=self.view.pseudonym,
             claims=self.claims,
         )
-        return self.view.reveal(resource, scope)
+        shown = self.view.reveal(resource, scope)
+        for found in scope.scrubbed.values() if shown is not None else ():
+            self.scrubbed.update(found)
+        return shown
 
 
 def _view(name: str) -> View:
@@ -171,6 +176,9 @@ def _run(offline: _Offline, stream: BinaryIO, name: str, pretty: bool) -> int:
     sys.stdout.buffer.flush()
     if hidden:
         click.echo(f"view: {hidden} not shown by this policy", err=True)
+    if offline.scrubbed:
+        counts = ", ".join(f"{n} {kind}" for kind, n in sorted(offline.scrubbed.items()))
+        click.echo(f"view: found in texts: {counts}", err=True)
     return 0
 
 

@@ -6,6 +6,7 @@ classified and judged before the first of them asks, and all of them ask togethe
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 
@@ -157,11 +158,13 @@ def _note(notes: Notes, facts: list[Facts]) -> None:
     names = dict.fromkeys(name for fact in facts for name in fact.parameters)
     rules = dict.fromkeys(rule for fact in facts for rule in fact.rules)
     policy = next((fact.policy for fact in facts if fact.policy), "")
+    scrubbed = sum((Counter(dict(fact.scrubbed)) for fact in facts), Counter[str]())
     notes.add(
         parameters=tuple(names),
         rules=tuple(rules),
         policy=policy,
         entries=sum(fact.entries for fact in facts),
         alarms=sum(fact.alarms for fact in facts),
+        scrubbed=tuple(sorted(scrubbed.items())),
     )
     notes.add_patients(patient for fact in facts for patient in fact.patients)

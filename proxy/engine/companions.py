@@ -1,9 +1,10 @@
 """Companions of a case: stored Patients that a view must know to show what is about them.
 
 Where dates shift by a number of the Patient's, a resource that stands alone does not say whose its
-dates are. So before resources are revealed, the Patients that they are about are fetched, many at
-once, and kept for the rest of the exchange. Only what shows is looked at: what is hidden causes no
-further ask.
+dates are; where texts are scrubbed, not whom they may name. So before resources are revealed, the
+Patients that they are about are fetched, many at once (for texts with their RelatedPersons), and
+kept for the rest of the exchange. Only what shows is looked at: what is hidden causes no further
+ask.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from proxy.engine.asking import CHUNK, Work, ask_ids, ask_rows
 from proxy.engine.context import Context
 from proxy.engine.messages import Answer, Ask
 from proxy.engine.reveal import load
+from proxy.engine.spellings import spell
 from proxy.errors import UpstreamBroken
 from proxy.fhir.reference import is_id
 
 Meeting = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", bool]
 
+Relating = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", None]
+
 _MOST = 2_000  # Patients kept
+_ROWS = 200  # asked for at once of those related to them
 
 
 def meet(context: Context, bodies: Iterable[bytes], work: Work) -> Meeting:
@@ -33,12 +38,15 @@ def meet(context: Context, bodies: Iterable[bytes], work: Work) -> Meeting:
         return False
     if len(context.companions) > _MOST:
         context.companions.clear()
+        context.relatives.clear()
+        context.scrubbers.clear()
     missing: set[str] = set()
     for body in bodies:
         missing |= _look(context, body)
     if not missing:
         return False
     context.companions.update(dict.fromkeys(missing))
+    context.relatives.update({url: [] for url in missing})
     base = f"{context.gateway.bases.main}/Patient/"
     ids = sorted(url.removeprefix(base) for url in missing if url.startswith(base))
     ids = [id_ for id_ in ids if is_id(id_)]
@@ -47,7 +55,29 @@ def meet(context: Context, bodies: Iterable[bytes], work: Work) -> Meeting:
         for row in rows:
             if row.type == "Patient" and base + row.id in missing:
                 context.companions[base + row.id] = load(row.body)
+    if context.view.scrubs:
+        yield from _relate(context, ids, work)
     return True
+
+
+def _relate(context: Context, ids: list[str], work: Work) -> Relating:
+    """Fetch the RelatedPersons of Patients."""
+    names = [f"Patient/{id_}" for id_ in ids]
+    asks = [
+        Ask(path="RelatedPerson/_search",
+            form=(("patient", ",".join(spell(context.gateway.bases, names[at : at + CHUNK]))),
+                  ("_count", str(_ROWS))))
+        for at in range(0, len(names), CHUNK)
+    ]  # fmt: skip
+    scope = context.scope()
+    for rows in (yield from ask_rows(context, asks, work)):
+        for row in rows:
+            related = load(row.body)
+            patient = related.get("patient")
+            text = patient.get("reference") if isinstance(patient, dict) else None
+            if row.type == "RelatedPerson" and isinstance(text, str):
+                url = scope.name_of(text, context.gateway.bases.main)
+                context.relatives.setdefault(url, []).append(related)
 
 
 def _look(context: Context, body: bytes) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from base64 import urlsafe_b64encode
+from collections import Counter
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -16,7 +17,9 @@ from proxy.engine.paging import Page, bind, seal, unseal
 from proxy.engine.projection import Projection, prettify
 from proxy.errors import InternalError
 from proxy.fhir.codec import JsonObject, encode
+from proxy.lenses.scrub import Known
 from proxy.policy.compile import View
+from proxy.policy.known import Texts
 from proxy.policy.model import Caller
 from proxy.policy.scope import Scope
 
@@ -31,6 +34,7 @@ class Notes:
     """What is to be recorded, gathered while a flow runs."""
 
     facts: Facts = field(default_factory=Facts)
+    _scrubbed: dict[str, Counter[str]] = field(default_factory=dict)
 
     def add(self, **facts: object) -> None:
         self.facts = replace(self.facts, **facts)  # type: ignore[arg-type]
@@ -42,12 +46,19 @@ class Notes:
         if found:  # most rows of a page are about patients that were met already
             self.add(patients=tuple(dict.fromkeys((*held, *found)))[:_MOST_PATIENTS])
 
+    def add_scrubbed(self, name: str, found: Iterable[Counter[str]]) -> None:
+        """What was found in the texts of the resource called ``name``; again, it counts once."""
+        self._scrubbed[name] = sum(found, Counter())
+        total = sum(self._scrubbed.values(), Counter())
+        self.add(scrubbed=tuple(sorted(total.items())))
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """What every step of one granted request needs. ``if_none_match``: that header, or empty.
     ``watched``: whether the tripwire looks through what is shown. ``membership``: what was found
-    out of cases so far. ``companions``: Patients fetched so far, by absolute URL."""
+    out of cases so far. ``companions``: Patients fetched so far, by absolute URL, and
+    ``relatives`` of theirs; ``scrubbers``: what was made of them."""
 
     gateway: Gateway
     caller: Caller
@@ -58,6 +69,8 @@ class Context:
     notes: Notes
     membership: Membership = field(default_factory=Membership, compare=False)
     companions: dict[str, JsonObject | None] = field(default_factory=dict, compare=False)
+    relatives: dict[str, list[JsonObject]] = field(default_factory=dict, compare=False)
+    scrubbers: dict[Texts, Known] = field(default_factory=dict, compare=False)
 
     @classmethod
     def make(
@@ -85,6 +98,8 @@ class Context:
             pseudonym=self.view.pseudonym,
             claims=self.caller.claims,
             companions=self.companions,
+            relatives=self.relatives,
+            scrubbers=self.scrubbers,
         )
 
     def real_ids(self, type_: str, shown: str) -> tuple[str, ...]:

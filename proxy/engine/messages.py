@@ -69,7 +69,7 @@ class Facts:
     was never understood. ``patients``: pseudonyms under the audit key. ``rules``: ids of the
     policy lines that decided. ``policy``: ``name@digest``. ``alarms``: values in which the
     tripwire still found what was removed; it looks at a share of the answers. ``operation``: its
-    name (``$document``), if it is one.
+    name (``$document``), if it is one. ``scrubbed``: what was found in texts, by kind.
     """
 
     interaction: str = ""
@@ -81,6 +81,7 @@ class Facts:
     patients: tuple[str, ...] = ()
     alarms: int = 0
     operation: str = ""
+    scrubbed: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ def find_offset(
     Raises :class:`proxy.errors.BadValue` for a malformed reference or id.
     """
     persons = context.view.persons
-    if persons is None or persons.how.system:
+    if persons is None or persons.how is None or persons.how.system:
         return None
     for parameter, verdict in asked:
         names = _names(Question(context, type_, parameter, verdict))

@@ -26,9 +26,13 @@ def reveal(context: Context, body: bytes) -> JsonObject | None:
 
 def reveal_resource(context: Context, stored: JsonObject) -> JsonObject | None:
     """:func:`reveal` of a decoded resource. Raises :class:`InternalError`."""
-    shown = context.view.reveal(stored, context.scope())
+    scope = context.scope()
+    shown = context.view.reveal(stored, scope)
     if shown is None:
         return None
+    if scope.scrubbed:
+        name = f"{stored.get('resourceType')}/{stored.get('id')}"
+        context.notes.add_scrubbed(name, scope.scrubbed.values())
     id_ = shown.get("id")
     if shown.get("resourceType") != stored.get("resourceType") or not (
         isinstance(id_, str) and is_id(id_)

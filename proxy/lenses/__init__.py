@@ -89,6 +89,7 @@ def _load() -> None:
         narrative,
         pseudonyms,
         redact,
+        scrub,
         shift,
         surrogate,
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from proxy.fhir.codec import Json
+
+if TYPE_CHECKING:
+    from proxy.lenses.scrub import Known
 
 
 class Naming(Protocol):
@@ -21,11 +25,15 @@ class Naming(Protocol):
 
 class LensContext(Protocol):
     """The context of one reveal. ``today``: the civil date (UTC) of the call. ``offset``: by how
-    many days the dates at this point are shifted; None: they are no person's, or several'."""
+    many days the dates at this point are shifted; None: they are no person's, or several'.
+    ``known``: what is known of the persons whom a text at this point may name; None: not who they
+    are. ``scrubbed``: what was found in each text, by kind, under the id of the text's object."""
 
     namer: Naming
     today: date
     offset: int | None
+    known: Known | None
+    scrubbed: dict[int, Counter[str]]
 
     @property
     def bearer(self) -> str:

@@ -97,12 +97,17 @@ class View:
     @property
     def has_companions(self) -> bool:
         """Whether :meth:`reveal` looks for stored Patients beside the resource."""
-        return self.persons is not None and self.persons.how.system != ""
+        return self.persons is not None and self.persons.has_companions
+
+    @property
+    def scrubs(self) -> bool:
+        """Whether any text is scrubbed."""
+        return self.persons is not None and self.persons.scrubs
 
     def companions(self, resource: JsonObject, scope: Scope) -> set[str]:
         """Absolute URLs of the stored Patients that :meth:`reveal` would look for in the scope's
         companions, and does not find there."""
-        if self.persons is None:
+        if self.persons is None or not self.persons.has_companions:
             return set()
         type_name, id = resource.get("resourceType"), resource.get("id")
         scope.url = f"{scope.base}/{type_name}/{id}"

@@ -317,6 +317,14 @@ def _doubts(draft: Draft, shown: frozenset[str], findings: Findings) -> None:
             "there is no [codes], so local codes show, which can be record numbers",
             "list the public code systems under [codes]",
         )
+    lines: list[PathLine | TypeLine] = [*draft.elements.values(), *draft.datatypes.values()]
+    for scrubbed in lines:
+        if scrubbed.method.name == "scrub":
+            findings.doubtful(
+                scrubbed.source,
+                "scrub finds what is known or has a shape, so names of others stay in the text",
+                "write mask or remove where nothing may stay",
+            )
     line = draft.datatypes.get("string")
     if line is not None and line.method.name == "keep":
         findings.doubtful(

@@ -36,9 +36,6 @@ def read_method(entry: Entry, findings: Findings) -> Method | None:
         findings.wrong(source, f"there is no method {name}", offer(name, METHODS))
         return None
     spec = METHODS[name]
-    if spec.later:
-        findings.wrong(source, f"the method {name} is not yet supported", "write mask or remove")
-        return None
     good = True
     for key, given in value.items():
         if key == "method":

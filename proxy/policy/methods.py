@@ -9,6 +9,7 @@ from proxy.lenses.generalize import SUITS
 from proxy.lenses.surrogate import NAMED
 from proxy.policy.model import Method
 
+TEXTS = frozenset({"string", "markdown"})
 DATES = frozenset({"date", "dateTime", "instant"})
 PASSED = ("PlanDefinition", "Library", "ValueSet", "CodeSystem")
 
@@ -73,7 +74,6 @@ class Spec:
     suits: Callable[[str], bool]
     words: str
     parameters: Mapping[str, type] = field(default_factory=dict)
-    later: bool = False
 
 
 METHODS: Mapping[str, Spec] = {
@@ -89,7 +89,7 @@ METHODS: Mapping[str, Spec] = {
     ),
     "narrative": Spec(lambda code: code == "Narrative", "Narrative", {"text": str, "from": str}),
     "shift": Spec(lambda code: code in DATES, "dates", {"range": list, "by-system": str}),
-    "scrub": Spec(_any, "string", later=True),
+    "scrub": Spec(lambda code: code in TEXTS, "string and markdown"),
     "surrogate": Spec(
         lambda code: code in ("HumanName", "string"),
         "names: HumanName and " + ", ".join(sorted(NAMED)),

@@ -1,9 +1,13 @@
-"""Whose dates a resource holds: the one Patient it is about, whose offset ``shift`` adds.
+"""Who is meant: whose dates a resource holds, and which persons its texts may name.
 
-A Patient is about itself; any other resource about the Patients that its search parameters
+Dates are those of the one Patient that the resource is about, whose offset ``shift`` adds. A
+Patient is about itself; any other resource about the Patients that its search parameters
 ``patient`` and ``subject`` read. In a document every entry is about the subject of its
 Composition, in a message about that of the document that its focus nests. Of no Patient, or of
 several, no offset is known.
+
+Texts may name whoever is in the same document or message; in a resource alone the Patients that it
+is about, and those related to them. ``scrub`` needs to know all of them.
 """
 
 from __future__ import annotations
@@ -16,7 +20,9 @@ from proxy.fhir import match, registry
 from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.reference import Reference, parse_reference
 from proxy.fhir.structure import RESOURCES
+from proxy.lenses.scrub import Known
 from proxy.lenses.shift import Shifting, read_shift
+from proxy.policy.known import PERSONS, know, persons_in
 from proxy.policy.model import Policy
 from proxy.policy.scope import Scope
 
@@ -48,6 +54,8 @@ class State(NamedTuple):
     offset: int | None
     together: bool
     near: Near
+    known: Known | None
+    whole: bool
 
 
 def shifting(policy: Policy) -> Shifting | None:
@@ -56,6 +64,13 @@ def shifting(policy: Policy) -> Shifting | None:
     methods += [line.method for line in policy.datatypes.values()]
     found = (dict(method.params) for method in methods if method.name == "shift")
     return next(map(read_shift, found), None)
+
+
+def scrubs(policy: Policy) -> bool:
+    """Whether the policy scrubs any text."""
+    methods = [rule.method for rule in policy.elements]
+    methods += [line.method for line in policy.datatypes.values()]
+    return any(method.name == "scrub" for method in methods)
 
 
 def locate(
@@ -95,37 +110,60 @@ def elements(type_name: str) -> tuple[tuple[str, ...], ...]:
 
 
 class Persons:
-    """The persons of resources under one policy that shifts dates."""
+    """The persons of resources under one policy. ``how``: it shifts dates so; None: it does not.
+    ``scrubs``: whether it scrubs texts."""
 
-    def __init__(self, how: Shifting) -> None:
+    def __init__(self, how: Shifting | None, scrubs: bool) -> None:
         self.how = how
+        self.scrubs = scrubs
+
+    @classmethod
+    def of(cls, policy: Policy) -> Persons | None:
+        """Those of a policy that asks for persons at all."""
+        how, texts = shifting(policy), scrubs(policy)
+        return cls(how, texts) if how is not None or texts else None
+
+    @property
+    def has_companions(self) -> bool:
+        """Whether stored Patients are looked for beside a resource."""
+        return self.scrubs or (self.how is not None and self.how.system != "")
 
     def enter(self, resource: JsonObject, scope: Scope, *, contained: bool) -> State:
-        """Set the scope's offset to that of a resource whose walk begins. What is contained and is
-        about nobody is about whom its container is about."""
-        state = State(scope.offset, scope.together, scope.near)
-        if scope.together:
+        """Set the scope's offset, and whom it knows, to those of a resource whose walk begins. What
+        is contained and is about nobody is about whom its container is about."""
+        state = State(scope.offset, scope.together, scope.near, scope.known, scope.whole)
+        dated = self.how is not None and not scope.together
+        told = self.scrubs and not scope.whole
+        if not (dated or told):
             return state
         if resource.get("resourceType") == "Bundle":
             inside = list(_entries(resource, scope.url, scope.base, scope))
-            person = self._case(resource, inside, scope.near, scope)
+            if dated:
+                person = self._case(resource, inside, scope.near, scope)
+                scope.together = person != ""
+                scope.offset = self.offset(person, scope)
             scope.near = (*scope.near, _near(inside, scope))
-            scope.together = person != ""
-        else:
-            found = _patients(resource, scope, scope.base, scope.near, contained=contained)
-            if contained and not found:
-                return state
-            person = self._name(found, scope)
-        scope.offset = self.offset(person, scope)
+            if told:
+                self._know_case(resource, inside, scope)
+            return state
+        found = _patients(resource, scope, scope.base, scope.near, contained=contained)
+        if contained and not found:
+            return state
+        if dated:
+            scope.offset = self.offset(self._name(found, scope), scope)
+        if told:
+            scope.known = self._know(found, resource, scope, contained=contained)
         return state
 
     def leave(self, state: State, scope: Scope) -> None:
         """Undo :meth:`enter`."""
-        scope.offset, scope.together, scope.near = state
+        scope.offset, scope.together, scope.near, scope.known, scope.whole = state
 
     def offset(self, person: str, scope: Scope) -> int | None:
         """The offset of a person by name; None for nobody."""
-        return scope.namer.offset(person, self.how.low, self.how.high) if person else None
+        if self.how is None or not person:
+            return None
+        return scope.namer.offset(person, self.how.low, self.how.high)
 
     def survey(self, resource: JsonObject, scope: Scope) -> None:
         """Look for all persons that a reveal of the resource will look for, so that the scope's
@@ -135,7 +173,7 @@ class Persons:
     def _survey(self, resource: JsonObject, scope: Scope, *, contained: bool) -> None:
         state = self.enter(resource, scope, contained=contained)
         held = scope.url, scope.base
-        if resource.get("resourceType") == "Bundle" and not scope.together:
+        if resource.get("resourceType") == "Bundle":
             for place, inner in list(_entries(resource, scope.url, scope.base, scope)):
                 scope.url, scope.base = place.url, place.base
                 self._survey(inner, scope, contained=False)
@@ -171,7 +209,7 @@ class Persons:
 
     def _name(self, found: Found, scope: Scope) -> str:
         """The name of the one person found: its URL, or the identifier that the policy asks for."""
-        if len(found) != 1:
+        if len(found) != 1 or self.how is None:
             return ""
         ((url, patient),) = found.items()
         if not self.how.system:
@@ -187,6 +225,48 @@ class Persons:
             and isinstance(value := identifier.get("value"), str)
         }
         return f"{self.how.system}|{values.pop()}" if len(values) == 1 else ""
+
+
+    def _know_case(
+        self, bundle: JsonObject, inside: list[tuple[Place, JsonObject]], scope: Scope
+    ) -> None:
+        """Know all persons of a document or message. The subject of a document must be one."""
+        kind, persons = bundle.get("type"), list(persons_in(bundle))
+        if kind == "document":
+            found: Found = {}
+            for place, composition in _first(inside, "Composition"):
+                found |= _patients(composition, scope, place.base, scope.near, contained=False)
+            for url in (url for url, held in found.items() if held is None):
+                companion = scope.companions.get(url)
+                if companion is None:
+                    scope.missing |= {url} - scope.companions.keys()
+                    scope.known, scope.whole = None, True
+                    return
+                persons.append(companion)
+        if kind in ("document", "message"):
+            scope.whole = any(person["resourceType"] == "Patient" for person in persons)
+        if scope.whole:
+            scope.known = know(persons, scope.scrubbers)
+
+    def _know(
+        self, found: Found, resource: JsonObject, scope: Scope, *, contained: bool
+    ) -> Known | None:
+        """The persons of a resource alone: those that it holds, those of the Bundle at hand, and
+        for each Patient who is not in it the stored one with those related to it."""
+        persons = list(persons_in(resource))
+        around = [held for near in scope.near for _, held in near.values()]
+        persons += [held for held in around if held.get("resourceType") in PERSONS]
+        complete = bool(found)
+        for url, held in found.items():
+            if held is not None and (scope.near or contained or "#" in url):
+                persons.append(held)
+            elif (patient := held or scope.companions.get(url)) and url in scope.relatives:
+                persons += [patient, *scope.relatives[url]]
+            else:
+                complete = False
+                if url not in scope.companions or url not in scope.relatives:
+                    scope.missing.add(url)
+        return know(persons, scope.scrubbers) if complete else None
 
 
 def _patients(
@@ -264,7 +344,8 @@ def _first(
 
 def _near(inside: list[tuple[Place, JsonObject]], scope: Scope) -> Named:
     """The entries by what references call them: their identity, and, where that is no URL of a
-    resource, their type and id. Of several with one name the first counts."""
+    resource, their type and id. Of several with one name the first counts. What has no name stands
+    under its URL."""
     near: dict[str, tuple[str, JsonObject]] = {}
     for place, resource in inside:
         if place.identity:
@@ -275,6 +356,8 @@ def _near(inside: list[tuple[Place, JsonObject]], scope: Scope) -> Named:
         if urn and isinstance(id, str) and isinstance(type_name, str) and type_name in RESOURCES:
             own = scope.name_of(f"{type_name}/{id}", scope.bases.main)
             near.setdefault(own, (place.identity or own, resource))
+    for place, resource in inside:
+        near.setdefault(place.url, (place.url, resource))
     return near
 
 

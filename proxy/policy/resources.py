@@ -10,7 +10,7 @@ from proxy.fhir.structure import RESOURCES
 from proxy.lenses.table import narrate
 from proxy.policy import primitives
 from proxy.policy.decide import Decision, Mode, Node, Nodes, strength
-from proxy.policy.persons import Persons, shifting
+from proxy.policy.persons import Persons
 from proxy.policy.rows import Rows
 from proxy.policy.scope import Contained, Scope
 
@@ -43,8 +43,7 @@ class Resources:
         policy = compiler.policy
         line = policy.datatypes.get("Meta.lastUpdated")
         self._updated = None if line is None else primitives.scalar(line.method, "instant")
-        how = shifting(policy)
-        self.persons = None if how is None else Persons(how)
+        self.persons = Persons.of(policy)
         self._profiles = policy.profiles
         self._labels = policy.labels
         methods = [rule.method for rule in policy.elements]

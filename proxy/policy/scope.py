@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -10,6 +11,7 @@ from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.reference import Bases, Reference, parse_reference
 from proxy.fhir.structure import RESOURCES
 from proxy.lenses.context import Naming
+from proxy.lenses.scrub import Known
 
 # The fate of a thing in the Bundle at hand: how a reference to it is shown, or None if it is not.
 Fates = dict[str, str | None]
@@ -79,7 +81,10 @@ class Scope:
     no such Patient. ``missing``: those that were looked for and are not among them. ``offset``: by
     how many days dates at this point are shifted (:mod:`proxy.policy.persons`); ``together``:
     whether a document or message around it says so. ``near``: the resources of the Bundles at hand
-    that persons are found by, by identity.
+    that persons are found by, by identity. ``relatives``: stored RelatedPersons by the URL of
+    their Patient. ``known``: what is known of the persons whom a text at this point may name; None:
+    not who they are; ``whole``: whether a document or message around it says so. ``scrubbers``:
+    those made so far. ``scrubbed``: what was found in each text, by kind.
     ``kinds``: the types of the entries at hand by identity, where documents are anonymized.
     """
 
@@ -101,6 +106,11 @@ class Scope:
     offset: int | None = None
     together: bool = False
     near: tuple[Mapping[str, tuple[str, JsonObject]], ...] = ()
+    relatives: Mapping[str, Sequence[JsonObject]] = field(default_factory=dict)
+    known: Known | None = None
+    whole: bool = False
+    scrubbers: dict[frozenset[tuple[str, str]], Known] = field(default_factory=dict)
+    scrubbed: dict[int, Counter[str]] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
     _seen: dict[tuple[str, str, str], tuple[str | None, str]] = field(default_factory=dict)
     _names: dict[tuple[str, str], str] = field(default_factory=dict)

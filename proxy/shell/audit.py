@@ -180,6 +180,7 @@ def _asked(exchange: Exchange) -> dict[str, object]:
         *(("parameter", name) for name in facts.parameters),
         *(("rule", rule) for rule in facts.rules),
         ("entries", str(facts.entries)),
+        *(("scrubbed", f"{kind} {count}") for kind, count in facts.scrubbed),
     ]
     return {
         "type": {"system": _ENTITY_TYPE, "code": "2", "display": "System Object"},

@@ -156,3 +156,27 @@ def test_a_wrong_option_is_one_clear_line(
     assert out == b""
     assert said in err
     assert "Traceback" not in err
+
+
+def test_what_was_found_in_texts_is_counted(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Where a policy scrubs texts, the counts by kind stand on standard error, never the texts."""
+    policy, file = tmp_path / "scrubbed.toml", tmp_path / "data.json"
+    policy.write_text(
+        'title = "x"\n[access]\nPatient = ["read"]\n[ids]\ndefault = "pseudonym"\n[elements]\n'
+        '"Bundle" = "keep"\n"Patient" = "keep"\n"Observation" = "keep"\n'
+        '"Observation.note.text" = "scrub"\n'
+    )
+    note = [{"text": "Ann Lee, born 3/4/1980, called 513-555-0164; Ann sleeps"}]
+    found = {"resourceType": "Observation", "id": "o", "note": note,
+             "subject": {"reference": "Patient/p"}}  # fmt: skip
+    person = {"resourceType": "Patient", "id": "p", "name": [{"family": "Lee", "given": ["Ann"]}]}
+    held = [{"fullUrl": f"http://127.0.0.1:8080/fhir/{r['resourceType']}/{r['id']}", "resource": r}
+            for r in (person, found)]  # fmt: skip
+    file.write_text(json.dumps({"resourceType": "Bundle", "type": "collection", "entry": held}))
+    code, out, err = run(capsysbinary, "--policy", str(policy), str(file))
+    assert code == 0
+    assert "[NAME], born [DATE], called [PHONE]; [NAME] sleeps" in out.decode()
+    assert "view: found in texts: 1 DATE, 2 NAME, 1 PHONE" in err
+    assert "Ann" not in out.decode() + err

@@ -349,3 +349,65 @@ def test_the_statement_says_how_dates_show() -> None:
     """The CapabilityStatement says of a date parameter that it reads dates moved by some days."""
     text = converse(make_call(SHIFTED, "/metadata")).body
     assert b"translated: shown moved by some days; prefixes eq, ne, gt, lt, ge, le, sa, eb" in text
+
+
+# Texts --------------------------------------------------------------------------------------------
+
+SCRUBBED = """
+title = "Scrubbed"
+basis = "a test"
+
+[access]
+Observation = ["read", "search"]
+Patient     = ["read", "search"]
+
+[ids]
+default = "pseudonym"
+
+[elements]
+"Observation" = "keep"
+"Patient"     = "keep"
+"Observation.note.text" = "scrub"
+
+[datatypes]
+string = "scrub"
+"""
+
+
+@pytest.fixture(scope="module")
+def scrubbed(tmp_path_factory: pytest.TempPathFactory) -> Gateway:
+    file = tmp_path_factory.mktemp("policies") / f"{SHIFTED}.toml"
+    file.write_text(SCRUBBED)
+    return make_gateway({SHIFTED: file}, Limits(asks=12))
+
+
+def noted() -> Chart:
+    related = {"resourceType": "RelatedPerson", "id": "r", "patient": {"reference": "Patient/p"},
+               "name": [{"family": "Other", "given": ["Bo"]}]}  # fmt: skip
+    text = [{"text": "Everywoman with Bo Other on 2020-03-01"}]
+    return Chart([patient("p"), related,
+                  finding("o", "p", note=text), finding("x", "z", note=text)])  # fmt: skip
+
+
+def test_a_search_asks_for_the_persons_that_texts_may_name(scrubbed: Gateway) -> None:
+    """Patients and RelatedPersons are fetched before a text is shown; without them it is masked;
+    the audit learns how much was found, by kind."""
+    upstream = noted()
+    reply, _ = drive(make_call(SHIFTED, "/Observation"), upstream.serve, scrubbed)
+    notes = [e["resource"]["note"][0] for e in body_of(reply)["entry"]]
+    assert [note["text"] for note in notes] == ["[NAME] with [NAME] on [DATE]", "masked"]
+    assert [a.path for a in upstream.log] == [
+        "Observation/_search", "Patient/_search", "RelatedPerson/_search"]  # fmt: skip
+    assert dict(reply.facts.scrubbed) == {"NAME": 2, "DATE": 1}
+    log: list[Ask] = []
+    target = f"/Observation/{namer_id(scrubbed, 'Observation', 'o')}"
+    reply, _ = drive(make_call(SHIFTED, target), serve_reads(noted(), log), scrubbed)
+    assert body_of(reply)["note"] == [{"text": "[NAME] with [NAME] on [DATE]"}]
+    assert dict(reply.facts.scrubbed) == {"NAME": 2, "DATE": 1}
+
+
+@pytest.mark.parametrize("query", ["code:text=x", "value-string=x", "_sort=value-string"])
+def test_no_search_reads_a_scrubbed_text(query: str, scrubbed: Gateway) -> None:
+    """What is replaced cannot be asked for."""
+    reply = converse(make_call(SHIFTED, f"/Observation?{query}"), at=scrubbed)
+    assert issue_of(reply)[0] == 403

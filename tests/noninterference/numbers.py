@@ -45,8 +45,9 @@ def make_worlds(
     role: str, view: View, scope: Scope, resources: Sequence[JsonObject], rng: random.Random
 ) -> Iterator[World]:
     """One world for each Patient with a number. ``scope``: where the role's reveals begin."""
-    assert view.persons is not None
-    system, limits = view.persons.how.system, (view.persons.how.low, view.persons.how.high)
+    how = view.persons.how if view.persons else None
+    assert how is not None
+    system, limits = how.system, (how.low, how.high)
     for patient in resources:
         if patient["resourceType"] != "Patient":
             continue

@@ -240,7 +240,7 @@ GENERALIZE: tuple[tuple[tuple[str, object], ...], ...] = (
 )
 
 
-@pytest.mark.parametrize("name", [n for n, spec in METHODS.items() if not spec.later])
+@pytest.mark.parametrize("name", METHODS)
 def test_what_loads_can_be_done(name: str) -> None:
     """A method suits a type in a policy exactly if its lens can be bound to it."""
     lens = registered(name)
