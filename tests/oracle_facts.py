@@ -36,6 +36,8 @@ DOCUMENT_IDENTIFIERS = frozenset(
         ("DocumentManifest", "masterIdentifier"),
         ("Composition", "relatesTo", "target[x]"),
         ("Composition", "section", "entry", "identifier"),
+        ("Composition", "relatesTo", "target[x]", "identifier"),
+        ("DocumentReference", "relatesTo", "target", "identifier"),
     }
 )
 

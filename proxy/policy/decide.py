@@ -35,7 +35,13 @@ DOCUMENT_IDENTIFIERS = frozenset(
     }
 )
 # References whose identifier is that of a document.
-DOCUMENT_REFERENCES = frozenset({("Composition.section", "entry")})
+DOCUMENT_REFERENCES = frozenset(
+    {
+        ("Composition.section", "entry"),
+        ("Composition.relatesTo", "targetReference"),
+        ("DocumentReference.relatesTo", "target"),
+    }
+)
 
 
 @dataclass(slots=True, eq=False)
