@@ -1,5 +1,5 @@
-"""One document has one name: wherever a report is mentioned, in whatever spelling, its identifier is
-shown as one pseudonym, by which all that mention it are found."""
+"""One document has one name: wherever a report is mentioned, in whatever spelling, its identifier
+is shown as one pseudonym, by which all that mention it are found."""
 
 from __future__ import annotations
 
@@ -57,8 +57,9 @@ def stored() -> list[JsonObject]:
         {"code": "appends", "targetReference": {"reference": "Composition/eicr",
                                                 "identifier": name(3)}},
     ]  # fmt: skip
-    answer = composition("rr", "88085-6", identifier={"value": "another"},
-                         section=[{"title": "eICR", "entry": [entry]}], relatesTo=targets)  # fmt: skip
+    sections = [{"title": "eICR", "entry": [entry]}]
+    other = {"value": "another"}
+    answer = composition("rr", "88085-6", identifier=other, section=sections, relatesTo=targets)
     reference: JsonObject = {
         "resourceType": "DocumentReference",
         "id": "dr",
