@@ -34,11 +34,13 @@ PUBLIC = "http://proxy.example/fhir"
 TODAY = date(2026, 7, 1)
 CENTRE = "http://centre.example/fhir"
 STAGE1, STAGE2 = "stage1-pseudonymized", "stage2-anonymized"
-RESTRICTED = ("researcher-limited", "researcher-deidentified", "researcher-shifted", STAGE1, STAGE2)
+ANON = "ecr-anonymized"
+RESTRICTED = (
+    "researcher-limited", "researcher-deidentified", "researcher-shifted", ANON, STAGE1, STAGE2,
+)  # fmt: skip
 # Policies whose upstream is a proxy that serves another one.
 BEHIND = {STAGE2: STAGE1}
 EPI = "epidemiologist"
-ANON = "ecr-anonymized"
 
 TABLES = Tables(
     zip3_table(), states(), countries(), AGE_CODES, YEARS_PER_UNIT, DOCUMENT_TITLES, BIRTH_EVENTS

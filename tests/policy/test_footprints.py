@@ -13,9 +13,9 @@ import pytest
 
 from proxy.ecr.anonymized import MADE_ANEW
 from tests.footprints import FILES, Found, footprint, write
-from tests.views import ANON, EPI, RESTRICTED, find_policy, find_view
+from tests.views import EPI, RESTRICTED, find_policy, find_view
 
-POLICIES = (*RESTRICTED, EPI, ANON)
+POLICIES = (*RESTRICTED, EPI)
 
 
 @cache

@@ -16,7 +16,6 @@ from proxy.demo.generator import cases
 from proxy.fhir.codec import decode, encode
 from tests.mangling import mangle, seeds
 from tests.views import (
-    ANON,
     EPI,
     RESTRICTED,
     UPSTREAM,
@@ -28,7 +27,7 @@ from tests.views import (
 )
 
 POLICIES = (
-    *RESTRICTED, EPI, ANON, "predicates", "members", "narrow", "rows", "sections", "standins",
+    *RESTRICTED, EPI, "predicates", "members", "narrow", "rows", "sections", "standins",
     "shifts", "narrated",
 )  # fmt: skip
 FUZZED = settings(
