@@ -5,6 +5,9 @@ as a plain read would show it. A reference that is hidden brings nothing. What a
 (not listed under [access], out of the token's scopes, withheld, deleted, elsewhere) is left out,
 and what refers to it stays as in a read. Identifier, id and timestamp are made from what is shown:
 the same data give the same document.
+
+Where a policy has a document profile (``document = "anonymized"``) what was collected is shown as
+one document, as a stored one would be; what it refers to and cannot show is not referred to.
 """
 
 from __future__ import annotations
@@ -29,13 +32,14 @@ from proxy.engine.read import fetch, tagged
 from proxy.engine.reveal import load, pass_through, reveal_resource
 from proxy.engine.subjects import patients_of
 from proxy.errors import NotFound, NotSupported, UpstreamBroken
-from proxy.fhir.codec import encode
+from proxy.fhir.codec import Json, JsonObject, encode
 from proxy.fhir.interaction import Interaction
 from proxy.fhir.search import Parameter, pairs
 from proxy.policy.controls import IGNORED
 
 Flow = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", Reply]
-Parts = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", "list[Part]"]
+Collected = tuple["list[Part]", "set[Key]"]
+Parts = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", "Collected"]
 
 _TOO_MANY = "The document has more parts than one request may collect; read them by themselves."
 _DATE = re.compile(
@@ -46,10 +50,12 @@ _NO_YEAR = "1900"  # what a view shows of a required date that there is not
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A resource of the document. ``url``: its fullUrl. ``body``: as shown. ``date``: the shown
-    ``date`` if it has one. ``leads``: what it refers to that the caller may read."""
+    """A resource of the document. ``stored``: as the upstream has it. ``url``: its fullUrl.
+    ``body``: as shown. ``date``: the shown ``date`` if it has one. ``leads``: what it refers to
+    that the caller may read."""
 
     key: Key
+    stored: JsonObject
     url: str
     body: bytes
     date: str
@@ -66,9 +72,13 @@ def document(
     first = _reveal(context, (found.resourceType, str(found.id)), body)
     if first is None:
         raise NotFound()
-    parts = yield from _collect(context, first)
+    parts, withheld = yield from _collect(context, first)
     context.notes.add(entries=len(parts))
-    made = _assemble(context, parts)
+    if context.view.policy.document:
+        made = _assemble(context, parts[0].url, *_reveal_together(context, parts, withheld))
+    else:
+        entries = [make_entry(part.url, part.body) for part in parts]
+        made = _assemble(context, parts[0].url, parts[0].date, entries)
     return tagged(context, prettify(made) if pretty else made)
 
 
@@ -85,7 +95,8 @@ def _judge(context: Context, parameters: tuple[Parameter, ...]) -> bool:
 
 
 def _collect(context: Context, first: Part) -> Parts:
-    """All that ``first`` reaches, breadth first, in the order in which references meet it."""
+    """All that ``first`` reaches, breadth first, in the order in which references meet it, and what
+    of it was asked for and does not show."""
     parts, met = [first], {first.key}
     level, work = first.leads, Work(context.gateway.limits.asks, _TOO_MANY)
     while level := tuple(key for key in level if key not in met):
@@ -98,7 +109,7 @@ def _collect(context: Context, first: Part) -> Parts:
         shown = [part for part in found if part is not None]
         parts += shown
         level = tuple(dict.fromkeys(key for part in shown for key in part.leads))
-    return parts
+    return parts, met - {part.key for part in parts}
 
 
 def _bodies(asked: tuple[Key, ...], rows: list[Row]) -> dict[Key, bytes]:
@@ -131,6 +142,7 @@ def _reveal(context: Context, key: Key, body: bytes) -> Part | None:
     date = shown.get("date")
     return Part(
         key,
+        stored,
         url,
         out,
         date if isinstance(date, str) else "",
@@ -138,18 +150,42 @@ def _reveal(context: Context, key: Key, body: bytes) -> Part | None:
     )
 
 
-def _assemble(context: Context, parts: list[Part]) -> bytes:
-    """The Bundle (bdl-9, bdl-10). Its identifier names the Composition and what is shown of it, so
-    that no two documents share one."""
-    entries = [make_entry(part.url, part.body) for part in parts]
+def _reveal_together(
+    context: Context, parts: list[Part], withheld: set[Key]
+) -> tuple[str, list[bytes]]:
+    """The Composition's date and the entries of the document that ``parts`` are as they are shown
+    together. An entry that holds nothing stands for each that is withheld. Raises
+    :class:`NotFound` if the view does not show such a document."""
+    main = context.gateway.bases.main
+    held: list[Json] = [
+        {"fullUrl": f"{main}/{part.key[0]}/{part.key[1]}", "resource": part.stored}
+        for part in parts
+    ]
+    held += [{"fullUrl": f"{main}/{type_}/{id_}"} for type_, id_ in sorted(withheld)]
+    head: JsonObject = {"resourceType": "Bundle", "id": parts[0].key[1], "type": "document"}
+    shown = reveal_resource(context, {**head, "entry": held})
+    entries = shown.get("entry") if shown else None
+    first = entries[0] if isinstance(entries, list) and entries else None
+    composition = first.get("resource") if isinstance(first, dict) else None
+    if not isinstance(entries, list) or not isinstance(composition, dict):
+        raise NotFound()
+    if composition.get("resourceType") != "Composition":
+        raise NotFound()
+    date = composition.get("date")
+    return (date if isinstance(date, str) else ""), [encode(entry) for entry in entries]
+
+
+def _assemble(context: Context, url: str, date: str, entries: list[bytes]) -> bytes:
+    """The Bundle (bdl-9, bdl-10) of the Composition with this URL and date. Its identifier names
+    the Composition and what is shown of it, so that no two documents share one."""
     content = sha256(b"\0".join(entries)).hexdigest()
-    name = f"{parts[0].url}/$document#{content}"
+    name = f"{url}/$document#{content}"
     if context.view.identity:
         uuid = uuid5(NAMESPACE_URL, name).urn
     else:
         uuid = context.scope().namer.show_uri(name)
     labels = context.view.policy.labels
-    return assemble_document(uuid, _instant(parts[0].date), labels, entries)
+    return assemble_document(uuid, _instant(date), labels, entries)
 
 
 def _instant(date: str) -> str:

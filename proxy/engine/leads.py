@@ -11,6 +11,7 @@ from proxy.fhir.codec import JsonObject
 from proxy.fhir.reference import parse_reference
 from proxy.fhir.referring import reference_texts
 from proxy.fhir.structure import RESOURCES
+from proxy.policy.anonymized import employer_name
 
 _CORE = "http://hl7.org/fhir/SearchParameter/"
 
@@ -53,6 +54,12 @@ def shown_leads(context: Context, stored: JsonObject, shown: JsonObject) -> list
         text if identity else f"{key[0]}/{scope.show_id(*key)}": key
         for text, key in stored_leads(context, stored).items()
     }
+    if context.view.policy.document:
+        named |= {
+            employer_name(f"{context.gateway.bases.main}/{key[0]}/{key[1]}", scope.namer): key
+            for key in tuple(named.values())
+            if key[0] == "Organization"
+        }
     return [named[text] for text in reference_texts(_content(shown)) if text in named]
 
 

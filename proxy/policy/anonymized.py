@@ -17,7 +17,7 @@ from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.reference import parse_reference
 from proxy.fhir.referring import reference_texts
 from proxy.lenses.calculated_age import show_age
-from proxy.lenses.context import DATA_ABSENT_REASON
+from proxy.lenses.context import DATA_ABSENT_REASON, Naming
 from proxy.lenses.identity import canonical_document
 from proxy.lenses.narrative import masked_narrative
 from proxy.lenses.pseudonyms import show_document_identifier
@@ -107,7 +107,7 @@ class Anonymized:
         identity = scope.identity(reference)
         if scope.kinds.get(identity, reference.type) not in ("", "Organization"):
             return None
-        name = _employer_name(identity, scope)
+        name = employer_name(identity, scope.namer)
         return {"url": item["url"], "valueReference": {"reference": name}}
 
     def enter(self, places: Places, scope: Scope) -> None:
@@ -170,7 +170,7 @@ class Anonymized:
             return made
         named = {text for one in shown.values() for text in reference_texts(one["resource"])}
         for identity, entry, resource in held:
-            name = _employer_name(identity, scope)
+            name = employer_name(identity, scope.namer)
             if name not in named or resource is None:
                 continue
             start = resources.start(guide.as_nothing(resource), scope.claims)
@@ -237,6 +237,6 @@ def _age_name(composition: str, scope: Scope) -> str:
     return scope.namer.show_uri(f"{composition}#calculated-age")
 
 
-def _employer_name(organization: str, scope: Scope) -> str:
+def employer_name(organization: str, namer: Naming) -> str:
     """The fullUrl of the Organization with this absolute URL as somebody's employer."""
-    return scope.namer.show_uri(f"{organization}#employer")
+    return namer.show_uri(f"{organization}#employer")
