@@ -26,10 +26,11 @@ Serve = Callable[[web.Application], Awaitable[TestServer]]
 
 READY_SECONDS = 90
 ROLES = (
-    "investigator", "epidemiologist", "researcher-deidentified", "researcher-limited",
+    "investigator", "ecr-anonymized", "epidemiologist", "researcher-deidentified",
+    "researcher-limited",
     "researcher-shifted", "stage1-pseudonymized",
 )  # fmt: skip
-EVERYONE = (*ROLES[:2], "public", *ROLES[2:])
+EVERYONE = (*ROLES[:3], "public", *ROLES[3:])
 
 
 @dataclass
@@ -149,7 +150,7 @@ async def test_the_printed_lines_show_one_case_as_each_role(tmp_path: Path) -> N
                 assert len(shown["entry"]) == 1
             elif shown["resourceType"] == "Bundle":
                 assert len(shown["entry"]) == (10 if who == "epidemiologist" else 25)
-            if who.startswith(("researcher", "stage")):
+            if who.startswith(("ecr", "researcher", "stage")):
                 for secret in (story.family, story.mrn, story.ssn, story.phone(1), story.street,
                                story.id("Patient", "patient")):
                     assert secret.lower() not in (text + url).lower(), (title, who)
