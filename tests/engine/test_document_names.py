@@ -17,7 +17,7 @@ SPELLINGS = tuple(prefix + text for text in (UUID, UUID.upper()) for prefix in P
 URI = "urn:ietf:rfc:3986"
 
 
-def name(number: int) -> dict[str, str]:
+def name(number: int) -> Any:
     """The report's identifier, in one of its spellings, under one of its systems."""
     system = {} if number % 3 == 0 else {"system": URI if number % 3 == 1 else "urn:oid:2.999.7"}
     return {**system, "value": SPELLINGS[number % len(SPELLINGS)]}
