@@ -32,6 +32,8 @@ COARSE = (
                                                      "zip5", "state", "country", "age-band")),
     Method("generalize", (("steps", (0, 18, 65)), ("to", "range"))),
     Method("generalize", (("map", (("a", "b"), ("c", "b"))),)),
+    Method("shift"),
+    Method("scrub"),
 )  # fmt: skip
 Lines = Mapping[str, str | Method]
 Drawn = tuple[str, Lines, Lines, dict[str, object]]

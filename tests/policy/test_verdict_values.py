@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from proxy.fhir.search_values import PREFIXES
+from proxy.lenses.backward import BORDERS
+from proxy.policy.decide import strength
+from proxy.policy.methods import shows_less
 from proxy.policy.model import Method
+from proxy.policy.verdicts import compute_verdicts
 from tests.policy.test_verdicts import ask, make_view, table_of
 
 
@@ -75,3 +79,51 @@ def test_presence_counts_where_only_presence_is_read() -> None:
         "allow"
     )
     assert ask(make_view({"Patient": "keep"}), "Patient", "deceased").kind == "refuse"
+
+
+def test_shifted_dates_keep_their_precision() -> None:
+    """Moved dates are translated with all prefixes, sort, and do not vanish: an instant stays one;
+    whether they are there cannot be asked, since nobody's are masked."""
+    moved = Method("shift")
+    lines = {"Observation": "keep", "DocumentReference": "keep", "Patient": "keep"}
+    dated = dict.fromkeys(("date", "dateTime", "instant", "Meta.lastUpdated"), moved)
+    view = make_view(lines, dated, ages=89)
+    for type_name, code in (("Observation", "date"), ("DocumentReference", "date"),
+                            ("Patient", "birthdate"), ("Patient", "_lastUpdated")):  # fmt: skip
+        found = ask(view, type_name, code)
+        assert (found.kind, found.way, found.judge) == ("translate", "coarse", "always")
+        assert len(found.prefixes) == 8
+        assert not any(read.vanishes for read in found.reads)
+        assert ask(view, type_name, code, "missing").kind == "refuse"
+    table = compute_verdicts(view)
+    assert table.sort("Observation", "date").way == "sort"
+    assert table.sort("Patient", "birthdate").way == "sort"
+    assert table.sort("Patient", "_lastUpdated").kind == "refuse"
+    assert ask(view, "Observation", "code-value-date").way == "parts"
+    year = Method("generalize", (("to", "year"),))
+    mixed = make_view(lines, {**dated, "dateTime": year})
+    assert set(ask(mixed, "Observation", "date").prefixes) == set(BORDERS)
+    assert compute_verdicts(mixed).sort("Observation", "date").kind == "refuse"
+
+
+def test_scrubbed_texts_are_not_searched() -> None:
+    """What reads a text with placeholders is refused, whatever the modifier."""
+    view = make_view({"Observation": "keep"}, {"string": Method("scrub")})
+    for code, modifier in (("value-string", ""), ("value-string", "exact"), ("code", "text"),
+                           ("value-string", "missing"), ("code-value-string", "")):  # fmt: skip
+        assert ask(view, "Observation", code, modifier).kind == "refuse"
+    assert ask(view, "Observation", "code").kind == "allow"
+
+
+def test_two_ways_to_show_a_date_are_not_compared() -> None:
+    """Neither a year nor a moved date shows less than the other, so a base's line must be written
+    again; of several predicates that select, the year counts as the least."""
+    year = Method("generalize", (("to", "year"),))
+    one, other = Method("shift"), Method("shift", (("range", (1, 9)),))
+    for a, b in ((year, one), (one, other)):
+        assert shows_less(a, b)
+        assert shows_less(b, a)
+    assert not shows_less(one, one)
+    assert shows_less(one, Method("keep"))
+    assert shows_less(Method("mask"), one)
+    assert strength(year) < strength(one) < strength(Method("keep"))
