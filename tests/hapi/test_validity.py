@@ -43,14 +43,23 @@ def test_views_of_generated_documents_have_no_new_error(hapi: str, tell: Tell) -
     tell(f"{COUNT} generated documents as valid in each of {len(served())} views as stored")
 
 
-def new_errors(hapi: str, resources: Iterable[tuple[str, Any]]) -> list[str]:
-    """Errors of what the views show whose kind and place the stored resource does not have."""
+def test_narratives_of_what_shows_are_valid(hapi: str, shared: Path) -> None:
+    """Tables in place of narratives are XHTML as R4 allows it, in every published example."""
+    assert new_errors(hapi, examples(shared), ("narrated",)) == []
+
+
+def new_errors(
+    hapi: str, resources: Iterable[tuple[str, Any]], policies: Iterable[str] = ()
+) -> list[str]:
+    """Errors of what the views (all that are shipped, or of these policies) show whose kind and
+    place the stored resource does not have."""
+    views = tuple(policies) or served()
 
     def look(named: tuple[str, Any]) -> list[str]:
         name, resource = named
         found: list[str] = []
         known: set[str] | None = None
-        for policy in served():
+        for policy in views:
             shown = shown_by(policy, resource)
             errors = judge(hapi, shown) if shown is not None else []
             if errors and known is None:
