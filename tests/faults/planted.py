@@ -19,7 +19,9 @@ from proxy.errors import AuditUnavailable, Deleted, Gone
 from proxy.fhir import codec
 from proxy.fhir.codec import Fragment, Json, JsonObject
 from proxy.fhir.structure import RESOURCES, Property
-from proxy.lenses import generalize, identity, pseudonyms
+from proxy.lenses import generalize, identity, pseudonyms, surrogate
+from proxy.lenses.narrative import PENDING
+from proxy.lenses.table import narrate
 from proxy.policy import ages, arrays, complexes, extensions, primitives, resources, scope, walk
 from proxy.policy.bundle import BundleWalk, Entry
 from proxy.policy.decide import KEEP, Decision, Mode
@@ -28,7 +30,7 @@ from proxy.policy.scope import Contained, Scope
 from proxy.shell.audit import Audit, Exchange
 from proxy.shell.protocol import Protocol
 from tests.faults import planted_search as found
-from tests.noninterference.policies import CLAIMS, EPI
+from tests.noninterference.policies import CLAIMS, EPI, STAGE1
 from tests.rig import DEID, LDS, Claims
 
 Patch = pytest.MonkeyPatch
@@ -91,6 +93,29 @@ def _narrative_passed(patch: Patch) -> None:
         return whole(compiler, site, prop, *rest)
 
     patch.setattr(complexes, "make_item", make_item)
+
+
+def _narrative_of_stored(patch: Patch) -> None:
+    whole = resources.Resources.walk
+
+    def show(*given: Any, **options: Any) -> JsonObject:
+        out, resource = whole(*given, **options), given[2]
+        text = out.get("text")
+        if isinstance(text, dict) and text.get("status") == "generated":
+            told = {**resource, "text": {"status": "generated", "div": PENDING}}
+            narrate(told)
+            out["text"] = told["text"]
+        return out
+
+    patch.setattr(resources.Resources, "walk", show)
+
+
+def _name_shown(patch: Patch) -> None:
+    patch.setattr(surrogate.Surrogate, "bind", lambda *_: lambda value, context: value)
+
+
+def _persons_alike(patch: Patch) -> None:
+    patch.setattr(Scope, "bearer", property(lambda scope: "Patient/1"))
 
 
 def _element_id_kept(patch: Patch) -> None:
@@ -304,6 +329,9 @@ OF_VIEWS = (
     Fault("Reference.display is kept", _display_kept),
     Fault("an element that a rule removes is kept", _contact_kept),
     Fault("narrative is passed", _narrative_passed),
+    Fault("a narrative tells what is stored", _narrative_of_stored, MONTHS, ()),
+    Fault("a stand-in is the name itself", _name_shown, STAGE1),
+    Fault("all persons have one stand-in", _persons_alike, STAGE1),
     Fault("Element.id is kept", _element_id_kept, LDS),
     Fault("meta is passed", _meta_passed),
     Fault("contained resources keep their ids", _contained_not_renamed),

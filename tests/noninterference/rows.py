@@ -20,7 +20,7 @@ WITHHELD, OUTSIDE, MANY, HIDDEN_TYPE = (
 DELETED, HIDDEN_ID, LINKED = "deleted row", "id of a hidden row", "row referred to"
 KINDS = (WITHHELD, OUTSIDE, MANY, HIDDEN_TYPE, DELETED, LINKED)
 # Types that no policy of ours shows.
-_NEVER_SHOWN = ("Media", "Basic", "Flag")
+_NEVER_SHOWN = ("Media", "Basic", "Substance")
 _LABELS = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 _WORDS = ("OH", "Toledo", "43604", "final", "0000000")
 
@@ -218,7 +218,7 @@ def _unshown(type_name: str, marker: str) -> JsonObject:
     elif type_name == "Basic":
         held |= {"code": {"text": marker}}
     else:
-        held |= {"status": "active", "code": {"text": marker}, "subject": {"display": marker}}
+        held |= {"status": "active", "code": {"text": marker}, "description": marker}
     return held
 
 

@@ -13,7 +13,10 @@ from tests.rig import DEID, LDS, POLICIES, Claims
 EPI = "epidemiologist"
 SECTIONS = "trial-sections"
 NUMBERS = "trial-numbers"
-TRIALS = ("trial-counted", "trial-linked", "trial-months", "trial-real-ids", NUMBERS, SECTIONS)
+STAGE1 = "stage1-pseudonymized"
+TRIALS = (
+    STAGE1, "trial-counted", "trial-linked", "trial-months", "trial-real-ids", NUMBERS, SECTIONS,
+)  # fmt: skip
 SHIFTED = "researcher-shifted"
 SHIPPED = (LDS, DEID, EPI, SHIFTED)
 _STORIES = draw(0, SEED), draw(1, SEED)
