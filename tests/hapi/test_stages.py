@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,9 +61,9 @@ async def test_everything_is_found_and_read(
 async def test_searches_by_what_shows(stages: Stages, stored: list[JsonObject]) -> None:
     """By id, reference, code, shifted date and included, at both proxies before HAPI."""
     expected = shown(stages, stored, "Observation")
-    one = next(r for r in expected.values() if "effectiveDateTime" in r and "subject" in r)
-    patient, day = str(one["subject"]["reference"]), str(one["effectiveDateTime"])[:10]  # type: ignore[index,call-overload]
-    code = one["code"]["coding"][0]  # type: ignore[index,call-overload]
+    one: Any = next(r for r in expected.values() if "effectiveDateTime" in r and "subject" in r)
+    patient, day = one["subject"]["reference"], one["effectiveDateTime"][:10]
+    code = one["code"]["coding"][0]
     mine = {i for i, r in expected.items() if r.get("subject") == one["subject"]}
     for query in (
         f"_id={one['id']}",

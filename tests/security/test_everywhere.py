@@ -14,7 +14,7 @@ import pytest
 from proxy.fhir.codec import Fragment
 from proxy.fhir.structure import properties
 from proxy.policy.methods import PASSED
-from tests.security.product import DEID, LDS, RESTRICTED, product
+from tests.security.product import DEID, LDS, RESTRICTED, STAGE1, product
 from tests.security.revealing import MARKER, is_clean, observation
 from tests.security.serving import common, holding
 
@@ -48,7 +48,11 @@ FOUND = re.compile(rf"{MARKER}|2\.999\.777|cd9187a4c6e0|enFtYXJr", re.IGNORECASE
 EXACT = re.compile(r"2017-07|07-19|11:22")
 LOINC = "http://loinc.org"
 # What policies show on purpose: (the type that holds it, its name).
-SHOWN = {("Address", "city"), ("Quantity", "unit")}
+SHOWN = {
+    LDS: {("Address", "city"), ("Quantity", "unit")},
+    DEID: {("Quantity", "unit")},
+    STAGE1: {("Address", "postalCode"), ("Quantity", "unit")},
+}
 QUANTITIES = ("Age", "Count", "Distance", "Duration", "SimpleQuantity", "MoneyQuantity")
 
 
@@ -100,10 +104,11 @@ def survivors(shown: Any, pattern: re.Pattern[str]) -> set[tuple[str, str]]:
     }
 
 
-@pytest.mark.parametrize("role", RESTRICTED)
+@pytest.mark.parametrize("role", [*RESTRICTED, STAGE1])
 async def test_every_element_of_every_type(role: str, tmp_path: Path) -> None:
     """R-TC-1, R-TC-7, R-ID-3, R-DT-1: with a marker in every string, uri, id, identifier, date and
-    attachment that R4 defines, only cities (limited data set) and units come out."""
+    attachment that R4 defines, only cities (limited data set), postal codes (stage 1) and units
+    come out."""
     types = sorted(set(common()[1].gateway.views[role].policy.access) - set(PASSED))
     assert len(types) > 25
     held = [full(t) | {"resourceType": t, "id": f"{MARKER}-{t}"} for t in types]
@@ -119,11 +124,11 @@ async def test_every_element_of_every_type(role: str, tmp_path: Path) -> None:
                 found.setdefault(type_, set()).update(survivors(answer.json, FOUND))
                 if role == DEID:
                     found[type_] |= survivors(answer.json, EXACT)
-        allowed = SHOWN if role == LDS else SHOWN - {("Address", "city")}
+        allowed = SHOWN[role]
         assert {t: s - allowed for t, s in found.items() if s - allowed} == {}
 
 
-@pytest.mark.parametrize("role", RESTRICTED)
+@pytest.mark.parametrize("role", [*RESTRICTED, STAGE1])
 async def test_every_value_of_an_open_extension(role: str, tmp_path: Path) -> None:
     """R-TC-3: in a listed extension, too, only what the policy's datatypes show comes out, whatever
     type its value has and however deep it stands; its own parts aside that the policy opens by
@@ -159,7 +164,7 @@ async def test_every_value_of_an_open_extension(role: str, tmp_path: Path) -> No
                 found |= survivors(shown, EXACT)
             links = {each["relation"]: each["url"] for each in answer.json["link"]}
             following = links.get("next", "").removeprefix("https://ecr.example.org/fhir")
-        allowed = SHOWN if role == LDS else SHOWN - {("Address", "city")}
+        allowed = SHOWN[role]
         assert rows == len(held)
         assert found <= allowed
 
