@@ -1,8 +1,8 @@
 """Run the benchmarks; end with the goals met or missed.
 
-``--rounds N``: how often each thing is timed (default 15). ``--only PART``: engine, hidden, start,
-wire or search. ``--small``: a few resources and requests, to see that everything runs.
-``--strict``: exit 1 if a goal is missed.
+``--rounds N``: how often each thing is timed (default 15). ``--only PART``: engine, documents,
+hidden, start, wire or search. ``--small``: a few resources and requests, to see that everything
+runs. ``--strict``: exit 1 if a goal is missed.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import platform
 import sys
 from collections.abc import Sequence
 
-from benchmarks import engine, hidden, search, start, wire
+from benchmarks import documents, engine, hidden, search, start, wire
 from benchmarks.report import Effort, Goal
 
 PARTS = {
     "engine": engine.measure,
+    "documents": documents.measure,
     "hidden": hidden.measure,
     "start": start.measure,
     "wire": wire.measure,

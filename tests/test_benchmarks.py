@@ -15,6 +15,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
     ("part", "told"),
     [
         ("engine", ["single resources", "view over parse + write"]),
+        ("documents", ["against the smallest", "in a thread", "longest wait"]),
         ("hidden", ["90 %", "us a visible row"]),
         ("start", ["with all shipped policies"]),
         ("wire", ["added ms", "added p50 at 2 KB"]),
