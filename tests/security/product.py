@@ -27,9 +27,9 @@ from tests.conftest import REPOSITORY, free_port
 
 INV, LDS, DEID = ROLES = ("investigator", "researcher-limited", "researcher-deidentified")
 RESTRICTED = (LDS, DEID)
-EPI, PUB = "epidemiologist", "public"
+EPI, PUB, SHIFTED = "epidemiologist", "public", "researcher-shifted"
 STAGE1 = "stage1-pseudonymized"
-SERVED = (*ROLES, EPI, PUB, STAGE1)
+SERVED = (*ROLES, EPI, PUB, SHIFTED, STAGE1)
 # What the epidemiologist's token says: Zika, in Michigan.
 CLAIMS = 'claims = { conditions = ["3928002"], jurisdictions = ["MI"] }\n'
 PROJECT = "study-7"
