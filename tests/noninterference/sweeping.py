@@ -13,6 +13,7 @@ from proxy.fhir.codec import JsonObject
 from proxy.policy.compile import compile_view
 from proxy.policy.load import load_directory
 from proxy.policy.verdicts import VerdictTable, compute_verdicts
+from tests.noninterference import sections
 from tests.noninterference.asking import KINDS as REQUESTS
 from tests.noninterference.asking import Asker
 from tests.noninterference.grow import dataset
@@ -115,11 +116,12 @@ class Run:
         return f"{title}\n{self.tally.table(KINDS, list(REQUESTS))}, {self.worlds} pairs of worlds"
 
     def light(self) -> list[str]:
-        """Families of changes under a tenth of all pairs."""
+        """Families of changes that the role has, under a tenth of all pairs."""
         counts, total = self.tally.counts, self.tally.total
         families = {
             family: sum(n for (kind, _), n in counts.items() if kind in kinds)
             for family, kinds in FAMILIES.items()
+            if kinds != sections.KINDS or self.sweep.view.hides_sections
         }
         return [family for family, count in families.items() if count * 10 < total]
 
