@@ -257,5 +257,6 @@ def _shown(lens: Lens) -> str:
 
 
 def _method(method: Method) -> str:
-    params = ", ".join(f"{k} = {v}" for k, v in method.params)
+    shown = ((k, list(v) if isinstance(v, tuple) else v) for k, v in method.params)
+    params = ", ".join(f"{k} = {v}" for k, v in shown)
     return f"{method.name} {{{params}}}" if params else method.name

@@ -72,5 +72,5 @@ def _members(view: View, path: str, item: Property) -> Iterator[tuple[str, Lens]
 
 
 def _precision(lens: Lens) -> str:
-    to = lens.method.param("to")
+    to = {"shift": "shifted", "scrub": "scrubbed"}.get(lens.method.name, lens.method.param("to"))
     return f" ({to})" if lens.kind == "coarse" and isinstance(to, str) else ""

@@ -9,7 +9,7 @@ from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.reference import Reference, parse_reference
 from proxy.fhir.referring import reference_texts
 from proxy.fhir.structure import RESOURCES
-from proxy.policy.persons import is_served, locate
+from proxy.policy.places import is_served, locate
 from proxy.policy.reachability import find_lost, join, reach
 from proxy.policy.scope import AS_STORED, Fates, Scope
 

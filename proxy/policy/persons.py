@@ -12,40 +12,26 @@ is about, and those related to them. ``scrub`` needs to know all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple, TypeAlias
 
 from proxy.fhir import match, registry
 from proxy.fhir.codec import Json, JsonObject
-from proxy.fhir.reference import Reference, parse_reference
+from proxy.fhir.reference import parse_reference
 from proxy.fhir.structure import RESOURCES
 from proxy.lenses.scrub import Known
 from proxy.lenses.shift import Shifting, read_shift
 from proxy.policy.known import PERSONS, know, persons_in
-from proxy.policy.model import Policy
+from proxy.policy.model import Method, Policy
+from proxy.policy.places import Named, Place, find_heads, list_entries, name_entries
 from proxy.policy.scope import Scope
 
 CODES = ("patient", "subject")
-_SERVED = frozenset({"searchset", "history"})
 # Absolute URL to the Patient, as far as it is at hand.
 Found: TypeAlias = "dict[str, JsonObject | None]"
-# The entries of a Bundle by all that they are called: what each is called first, its resource.
-Named: TypeAlias = "Mapping[str, tuple[str, JsonObject]]"
 Near: TypeAlias = "tuple[Named, ...]"
 _NOBODY: tuple[str, JsonObject | None] = ("", None)
-
-
-class Place(NamedTuple):
-    """Where an entry stands. ``identity``: absolute URL, empty without a fullUrl. ``base``: where
-    its relative references resolve. ``url``: its identity, made up where it has none. ``text``:
-    its fullUrl, None where it has none."""
-
-    identity: str
-    base: str
-    url: str
-    text: Json
-    reference: Reference | None
 
 
 class State(NamedTuple):
@@ -60,40 +46,17 @@ class State(NamedTuple):
 
 def shifting(policy: Policy) -> Shifting | None:
     """How the policy shifts dates; None if it does not. All its lines say the same."""
-    methods = [rule.method for rule in policy.elements]
-    methods += [line.method for line in policy.datatypes.values()]
-    found = (dict(method.params) for method in methods if method.name == "shift")
-    return next(map(read_shift, found), None)
+    return next((read_shift(dict(m.params)) for m in _methods(policy) if m.name == "shift"), None)
 
 
 def scrubs(policy: Policy) -> bool:
     """Whether the policy scrubs any text."""
-    methods = [rule.method for rule in policy.elements]
-    methods += [line.method for line in policy.datatypes.values()]
-    return any(method.name == "scrub" for method in methods)
+    return any(method.name == "scrub" for method in _methods(policy))
 
 
-def locate(
-    index: int, source: JsonObject, served: bool, url: str, base: str, scope: Scope
-) -> Place:
-    """Where an entry of the Bundle at ``url`` stands: by its fullUrl, in what a server gave also by
-    its type and id. ``base``: where relative fullUrls resolve."""
-    held = source.get("resource")
-    resource = held if isinstance(held, dict) else {}
-    id, text = resource.get("id"), source.get("fullUrl")
-    if served and text is None and isinstance(id, str):
-        text = f"{scope.bases.main}/{resource.get('resourceType')}/{id}"
-    reference = parse_reference(text, base) if text is not None else None
-    if reference is not None and reference.kind in ("relative", "absolute", "urn"):
-        identity = scope.identity(reference)
-        return Place(identity, reference.base or scope.bases.main, identity, text, reference)
-    return Place("", scope.bases.main, f"{url}#{index}", text, reference)
-
-
-def is_served(bundle: JsonObject) -> bool:
-    """Whether a server gave the Bundle as an answer, so that entries are named by type and id."""
-    kind = bundle.get("type")
-    return isinstance(kind, str) and kind in _SERVED
+def _methods(policy: Policy) -> list[Method]:
+    lines = [line.method for line in policy.datatypes.values()]
+    return [rule.method for rule in policy.elements] + lines
 
 
 @cache
@@ -137,12 +100,12 @@ class Persons:
         if not (dated or told):
             return state
         if resource.get("resourceType") == "Bundle":
-            inside = list(_entries(resource, scope.url, scope.base, scope))
+            inside = list(list_entries(resource, scope.url, scope.base, scope))
             if dated:
                 person = self._case(resource, inside, scope.near, scope)
                 scope.together = person != ""
                 scope.offset = self.offset(person, scope)
-            scope.near = (*scope.near, _near(inside, scope))
+            scope.near = (*scope.near, name_entries(inside, scope))
             if told:
                 self._know_case(resource, inside, scope)
             return state
@@ -174,7 +137,7 @@ class Persons:
         state = self.enter(resource, scope, contained=contained)
         held = scope.url, scope.base
         if resource.get("resourceType") == "Bundle":
-            for place, inner in list(_entries(resource, scope.url, scope.base, scope)):
+            for place, inner in list(list_entries(resource, scope.url, scope.base, scope)):
                 scope.url, scope.base = place.url, place.base
                 self._survey(inner, scope, contained=False)
                 scope.url, scope.base = held
@@ -186,24 +149,24 @@ class Persons:
         self, bundle: JsonObject, inside: list[tuple[Place, JsonObject]], near: Near, scope: Scope
     ) -> str:
         """The person whom all of a document or message is about; empty if there is none."""
-        here, kind = _near(inside, scope), bundle.get("type")
+        here, kind = name_entries(inside, scope), bundle.get("type")
         near = (*near, here)
         found: Found = {}
         if kind == "document":
-            for place, composition in _first(inside, "Composition"):
+            for place, composition in find_heads(inside, "Composition"):
                 found |= _patients(composition, scope, place.base, near, contained=False)
             return self._name(found, scope)
         if kind != "message":
             return ""
         focus = [
             here.get(scope.name_of(text, place.base), _NOBODY)[1]
-            for place, header in _first(inside, "MessageHeader")
+            for place, header in find_heads(inside, "MessageHeader")
             for text, _ in _references(header, ("focus",))
         ]
         persons = set()
         for place, inner in inside:
             if inner.get("resourceType") == "Bundle" and any(inner is each for each in focus):
-                within = list(_entries(inner, place.url, place.base, scope))
+                within = list(list_entries(inner, place.url, place.base, scope))
                 persons.add(self._case(inner, within, near, scope))
         return persons.pop() if len(persons) == 1 else ""
 
@@ -234,7 +197,7 @@ class Persons:
         kind, persons = bundle.get("type"), list(persons_in(bundle))
         if kind == "document":
             found: Found = {}
-            for place, composition in _first(inside, "Composition"):
+            for place, composition in find_heads(inside, "Composition"):
                 found |= _patients(composition, scope, place.base, scope.near, contained=False)
             for url in (url for url, held in found.items() if held is None):
                 companion = scope.companions.get(url)
@@ -322,43 +285,6 @@ def _references(value: Json, steps: tuple[str, ...]) -> Iterator[tuple[str, Json
             yield from _references(value.get(steps[0]), steps[1:])
         elif isinstance(text := value.get("reference"), str):
             yield text, value.get("type")
-
-
-def _entries(
-    bundle: JsonObject, url: str, base: str, scope: Scope
-) -> Iterator[tuple[Place, JsonObject]]:
-    source, served = bundle.get("entry"), is_served(bundle)
-    for index, entry in enumerate(source if isinstance(source, list) else ()):
-        resource = entry.get("resource") if isinstance(entry, dict) else None
-        if isinstance(entry, dict) and isinstance(resource, dict):
-            yield locate(index, entry, served, url, base, scope), resource
-
-
-def _first(
-    inside: list[tuple[Place, JsonObject]], type_name: str
-) -> Iterable[tuple[Place, JsonObject]]:
-    """The first entry if it is of the type, as it ought to be; else all that are."""
-    found = [each for each in inside if each[1].get("resourceType") == type_name]
-    return found[:1] if inside and found and found[0] is inside[0] else found
-
-
-def _near(inside: list[tuple[Place, JsonObject]], scope: Scope) -> Named:
-    """The entries by what references call them: their identity, and, where that is no URL of a
-    resource, their type and id. Of several with one name the first counts. What has no name stands
-    under its URL."""
-    near: dict[str, tuple[str, JsonObject]] = {}
-    for place, resource in inside:
-        if place.identity:
-            near.setdefault(place.identity, (place.identity, resource))
-    for place, resource in inside:
-        type_name, id = resource.get("resourceType"), resource.get("id")
-        urn = not place.identity or place.identity.startswith("urn:")
-        if urn and isinstance(id, str) and isinstance(type_name, str) and type_name in RESOURCES:
-            own = scope.name_of(f"{type_name}/{id}", scope.bases.main)
-            near.setdefault(own, (place.identity or own, resource))
-    for place, resource in inside:
-        near.setdefault(place.url, (place.url, resource))
-    return near
 
 
 def _objects(value: Json) -> list[JsonObject]:

@@ -1,0 +1,88 @@
+"""Where the entries of a Bundle stand, and what references call them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeAlias
+
+from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.reference import Reference, parse_reference
+from proxy.fhir.structure import RESOURCES
+from proxy.policy.scope import Scope
+
+_SERVED = frozenset({"searchset", "history"})
+# The entries of a Bundle by all that they are called: what each is called first, its resource.
+Named: TypeAlias = "Mapping[str, tuple[str, JsonObject]]"
+
+
+class Place(NamedTuple):
+    """Where an entry stands. ``identity``: absolute URL, empty without a fullUrl. ``base``: where
+    its relative references resolve. ``url``: its identity, made up where it has none. ``text``:
+    its fullUrl, None where it has none."""
+
+    identity: str
+    base: str
+    url: str
+    text: Json
+    reference: Reference | None
+
+
+def locate(
+    index: int, source: JsonObject, served: bool, url: str, base: str, scope: Scope
+) -> Place:
+    """Where an entry of the Bundle at ``url`` stands: by its fullUrl, in what a server gave also by
+    its type and id. ``base``: where relative fullUrls resolve."""
+    held = source.get("resource")
+    resource = held if isinstance(held, dict) else {}
+    id, text = resource.get("id"), source.get("fullUrl")
+    if served and text is None and isinstance(id, str):
+        text = f"{scope.bases.main}/{resource.get('resourceType')}/{id}"
+    reference = parse_reference(text, base) if text is not None else None
+    if reference is not None and reference.kind in ("relative", "absolute", "urn"):
+        identity = scope.identity(reference)
+        return Place(identity, reference.base or scope.bases.main, identity, text, reference)
+    return Place("", scope.bases.main, f"{url}#{index}", text, reference)
+
+
+def is_served(bundle: JsonObject) -> bool:
+    """Whether a server gave the Bundle as an answer, so that entries are named by type and id."""
+    kind = bundle.get("type")
+    return isinstance(kind, str) and kind in _SERVED
+
+
+def list_entries(
+    bundle: JsonObject, url: str, base: str, scope: Scope
+) -> Iterator[tuple[Place, JsonObject]]:
+    """The entries of the Bundle at ``url`` that hold something, each with its place."""
+    source, served = bundle.get("entry"), is_served(bundle)
+    for index, entry in enumerate(source if isinstance(source, list) else ()):
+        resource = entry.get("resource") if isinstance(entry, dict) else None
+        if isinstance(entry, dict) and isinstance(resource, dict):
+            yield locate(index, entry, served, url, base, scope), resource
+
+
+def find_heads(
+    inside: list[tuple[Place, JsonObject]], type_name: str
+) -> Iterable[tuple[Place, JsonObject]]:
+    """The first entry if it is of the type, as it ought to be; else all that are."""
+    found = [each for each in inside if each[1].get("resourceType") == type_name]
+    return found[:1] if inside and found and found[0] is inside[0] else found
+
+
+def name_entries(inside: list[tuple[Place, JsonObject]], scope: Scope) -> Named:
+    """The entries by what references call them: their identity, and, where that is no URL of a
+    resource, their type and id. Of several with one name the first counts. What has no name stands
+    under its URL."""
+    near: dict[str, tuple[str, JsonObject]] = {}
+    for place, resource in inside:
+        if place.identity:
+            near.setdefault(place.identity, (place.identity, resource))
+    for place, resource in inside:
+        type_name, id = resource.get("resourceType"), resource.get("id")
+        urn = not place.identity or place.identity.startswith("urn:")
+        if urn and isinstance(id, str) and isinstance(type_name, str) and type_name in RESOURCES:
+            own = scope.name_of(f"{type_name}/{id}", scope.bases.main)
+            near.setdefault(own, (place.identity or own, resource))
+    for place, resource in inside:
+        near.setdefault(place.url, (place.url, resource))
+    return near
