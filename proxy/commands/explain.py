@@ -80,6 +80,9 @@ def _type(name: str) -> str:
 def _overview(view: View, table: VerdictTable) -> Iterator[str]:
     yield f"{view.name}: {view.policy.title}"
     yield f"basis: {view.policy.basis}"
+    if view.policy.requires:
+        labels = ", ".join(view.policy.requires)
+        yield f"exists only with the label {labels}: resources of every type that does not pass"
     for type_name in sorted(RESOURCES):
         if view.shows(type_name):
             access = ", ".join(sorted(view.policy.access.get(type_name, ()))) or "no requests"

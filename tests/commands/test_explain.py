@@ -51,6 +51,12 @@ def test_rows_are_explained(capsys: Output) -> None:
     assert "a token without the claims conditions, jurisdictions sees none" in text
 
 
+def test_labels_that_are_required(capsys: Output) -> None:
+    """The overview of a policy says without which labels nothing exists."""
+    lines = explain(capsys, "stage2-anonymized").splitlines()
+    assert lines[2].startswith("exists only with the label PSEUDED")
+
+
 @pytest.mark.parametrize("policy", ["researcher-limited", "researcher-deidentified"])
 def test_a_type_lists_every_element_and_parameter(policy: str, capsys: Output) -> None:
     """Elements with their lens, parameters with their verdict: as the view and its table say."""

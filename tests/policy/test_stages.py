@@ -16,6 +16,7 @@ import pytest
 from proxy.fhir.codec import decode
 from proxy.policy.compile import compile_view
 from proxy.policy.load import load_directory
+from tests.oracle_bundles import references
 from tests.oracle_facts import DAR, dar
 from tests.views import POLICIES, PUBLIC, STAGE1, STAGE2, UPSTREAM, Case, comparable
 
@@ -295,14 +296,3 @@ def test_references_of_both_stages_stay_inside(shared: Path) -> None:
         assert not any(r.startswith(PUBLIC) for r in references(bundle))
     assert [e["fullUrl"] for e in one["entry"]] == [e["fullUrl"] for e in two["entry"]]
     assert list(references(one)) == list(references(two))
-
-
-def references(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        if isinstance(value.get("reference"), str):
-            yield value["reference"]
-        for item in value.values():
-            yield from references(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from references(item)
