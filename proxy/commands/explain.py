@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from proxy.engine.cases import concerns
 from proxy.fhir import registry
 from proxy.fhir.r4 import TYPES
 from proxy.fhir.search import Parameter, parse_query
@@ -90,7 +91,8 @@ def _overview(view: View, table: VerdictTable) -> Iterator[str]:
             offered = table.parameters(type_name).values()
             asked = sum(v.kind != "refuse" for v in offered)
             rows = "; some rows" if view.limits(type_name) else ""
-            yield f"  {type_name:26} {ids:17} {asked:3} parameters  {access}{rows}"
+            cases = "; what shown sections reach" if concerns(view, type_name) else ""
+            yield f"  {type_name:26} {ids:17} {asked:3} parameters  {access}{rows}{cases}"
 
 
 def _everything(view: View, table: VerdictTable, type_name: str) -> Iterator[str]:

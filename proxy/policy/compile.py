@@ -23,6 +23,9 @@ from proxy.policy.persons import Persons
 from proxy.policy.scope import Scope
 from proxy.policy.walk import Compiler
 
+# Of what hides these, nothing but other sections reaches the resources behind.
+_SECTIONS = frozenset({("Composition", "section"), ("Composition", "section", "entry")})
+
 LensKind = Literal["keep", "hidden", "pseudonym", "coarse"]
 
 
@@ -144,8 +147,12 @@ class View:
         return self._lenses[path]
 
     def _can_hide_sections(self) -> bool:
-        shown = not self.identity and self.shows("Composition")
-        return shown and self.lens("Composition.section.entry").kind == "hidden"
+        """By lines of its own: predicates only show more, so the line without decides."""
+        return self.shows("Composition") and any(
+            rule.method.name in ("remove", "mask") and not rule.has_predicate
+            for rule in self.policy.elements
+            if tuple(step.name for step in rule.steps) in _SECTIONS
+        )
 
     def _plain(self, type_name: str) -> Nodes:
         return tuple(n for n in self._root.children.get(type_name, {}).values() if not n.guarded)

@@ -37,6 +37,16 @@ def test_a_policy_alone_lists_its_types(capsys: Output) -> None:
     assert not [line for line in lines if "Binary" in line]
 
 
+def test_types_say_what_sections_hide(capsys: Output) -> None:
+    """Where a section can be hidden, each type of which resources are hidden with it says so; with
+    the rule of a section stands what its predicates show."""
+    policy = "tests/cases/policies/sections.toml"
+    lines = [line for line in explain(capsys, policy).splitlines() if line.startswith("  ")]
+    marked = {line.split()[0] for line in lines if line.endswith("what shown sections reach")}
+    assert {line.split()[0] for line in lines} - marked == {"Composition"}
+    assert "where its predicate selects: keep" in explain(capsys, policy, "Composition.section")
+
+
 def test_rows_are_explained(capsys: Output) -> None:
     """Which resources exist: each rule with its line, and the claims that a token must bring."""
     lines = explain(capsys, "epidemiologist").splitlines()
