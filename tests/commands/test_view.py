@@ -180,3 +180,22 @@ def test_what_was_found_in_texts_is_counted(
     assert "[NAME], born [DATE], called [PHONE]; [NAME] sleeps" in out.decode()
     assert "view: found in texts: 1 DATE, 2 NAME, 1 PHONE" in err
     assert "Ann" not in out.decode() + err
+
+
+def test_one_view_behind_another(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """What stage 1 shows is a file for stage 2, whose upstream is stage 1's public base; without
+    stage 1 nothing shows."""
+    file, between = tmp_path / "patient.json", tmp_path / "one.json"
+    file.write_text(json.dumps(PATIENT))
+    _, out, _ = run(capsysbinary, "--policy", "stage1-pseudonymized", str(file))
+    between.write_bytes(out)
+    arguments = ("--policy", "stage2-anonymized", "--upstream", "http://127.0.0.1:8000/fhir")
+    code, shown, _ = run(capsysbinary, *arguments, str(between))
+    assert code == 0
+    assert json.loads(shown)["id"] == json.loads(out)["id"]
+    assert b"1974" not in shown
+    _, nothing, err = run(capsysbinary, *arguments, str(file))
+    assert nothing == b""
+    assert "1 not shown" in err

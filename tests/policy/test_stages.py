@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from proxy.fhir.codec import decode
 from proxy.policy.compile import compile_view
-from proxy.policy.load import load_directory
+from proxy.policy.load import load_directory, read_policies
 from tests.oracle_bundles import references
 from tests.oracle_facts import DAR, dar
 from tests.views import POLICIES, PUBLIC, STAGE1, STAGE2, UPSTREAM, Case, comparable
@@ -296,3 +297,50 @@ def test_references_of_both_stages_stay_inside(shared: Path) -> None:
         assert not any(r.startswith(PUBLIC) for r in references(bundle))
     assert [e["fullUrl"] for e in one["entry"]] == [e["fullUrl"] for e in two["entry"]]
     assert list(references(one)) == list(references(two))
+
+
+# --- what the language says of it ----------------------------------------------------------------
+
+BEHIND = """
+title   = "Behind another"
+basis   = "test"
+[access]
+Patient = ["read"]
+[ids]
+default = "real"
+[elements]
+"Patient" = "keep"
+[datatypes]
+"HumanName"  = { method = "surrogate", from = "upstream" }
+"Identifier" = { method = "pseudonymize", from = "upstream" }
+[codes]
+systems = ["http://loinc.org"]
+"""
+
+
+def test_names_from_upstream_need_a_label(tmp_path: Path) -> None:
+    """A policy that takes names for stand-ins says which label makes them so."""
+    file = tmp_path / "behind.toml"
+    file.write_text(BEHIND)
+    found = read_policies([file]).mistakes
+    assert [m.line for m in found] == [11, 12]
+    assert all('requires = ["PSEUDED"]' in m.mend for m in found)
+    file.write_text('requires = ["PSEUDED"]' + BEHIND)
+    assert not read_policies([file]).mistakes
+
+
+def test_labels_of_base_and_child_are_required(tmp_path: Path) -> None:
+    """Both must be there, and change what the policy is."""
+    (tmp_path / "base.toml").write_text('requires = ["PSEUDED"]' + BEHIND)
+    child = 'title = "c"\nbasis = "t"\nextends = "base"\n'
+    (tmp_path / "child.toml").write_text(child + 'requires = ["MASKED"]\n')
+    (tmp_path / "other.toml").write_text(child)
+    found = load_directory(tmp_path)
+    assert found["child"].requires == ("PSEUDED", "MASKED")
+    assert found["other"].requires == ("PSEUDED",)
+    assert replace(found["child"], name="other").digest != found["other"].digest
+    label = {"system": LABELS, "code": "PSEUDED"}
+    one = {**SMITH, "meta": {"security": [label]}}
+    both = {**SMITH, "meta": {"security": [label, {**label, "code": "MASKED"}]}}
+    view = compile_view(found["child"])
+    assert [view.visible(r, {}) for r in (SMITH, one, both)] == [False, False, True]

@@ -29,7 +29,9 @@ IDENTIFYING = (
 HIDING = (Method("remove"), Method("mask"))
 COARSE = (
     *(Method("generalize", (("to", to),)) for to in ("year", "month", "zip3", "zip3-padded",
-                                                     "zip5", "state", "country", "age-band")),
+                                                     "zip5", "state", "country", "age-band",
+                                                     "age-range")),
+    Method("surrogate"),
     Method("generalize", (("steps", (0, 18, 65)), ("to", "range"))),
     Method("generalize", (("map", (("a", "b"), ("c", "b"))),)),
     Method("shift"),
