@@ -164,6 +164,8 @@ class Bundles(Elements):
                 if index not in scope.never and scope.entry_type(index) == "Patient":
                     birth_date = scope.entries[index]["resource"].get("birthDate")
                     break
+        if shown and not shown.startswith(("urn:", "http", "#")):
+            shown = f"{context.public}/{shown}"
         quantity = age_of(birth_date, context, self.policy.ages)
         meta = self.meta(None, nowhere(context))
         return {

@@ -194,7 +194,7 @@ class Anonymized:
         patient = self._subject(first, places, scope) if reference is not None else None
         age = guide.calculated_age(
             name.rpartition(":")[2],
-            None if reference is None else {"reference": reference},
+            _absolute(reference, scope),
             scope.today.isoformat(),
             show_age((patient or {}).get("birthDate"), scope.today, self._oldest),
             self._compiler.resources.meta(None, scope),
@@ -230,6 +230,15 @@ def _new_identifier(original: Json, scope: Scope) -> Json:
         "system": "urn:ietf:rfc:3986",
         "value": scope.namer.show_uri(f"urn:ecr-proxy:anonymized:{of}"),
     }
+
+
+def _absolute(reference: Json, scope: Scope) -> Json:
+    """A Reference out of an entry with a ``urn:uuid:``, beside which nothing relative resolves (R4,
+    bundle.html#references)."""
+    if not isinstance(reference, str):
+        return None
+    relative = ":" not in reference and not reference.startswith("#")
+    return {"reference": f"{scope.public}/{reference}" if relative else reference}
 
 
 def _age_name(composition: str, scope: Scope) -> str:

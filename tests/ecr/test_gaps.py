@@ -94,13 +94,13 @@ GAPS: dict[str, tuple[dict[str, Any], list[str], dict[str, Any]]] = {
         ["1974", "Birthtown"], {"_birthDate": MASKED, "deceasedDateTime": "2020-02-03"},
     ),
     "birth dates as findings": (
-        {"resourceType": "Observation", "status": "final", "valueDateTime": "1974-11-24",
-         "code": {"coding": [{"system": LOINC, "code": "21112-8"}]},
+        {"resourceType": "Observation", "status": "final", "valueDateTime": "2018-05-01",
+         "code": {"coding": [{"system": LOINC, "code": "82810-3"}]},
          "component": [{"code": {"coding": [{"system": LOINC, "code": "21112-8"}]},
                         "valueDateTime": "1974-11-24"},
                        {"code": {"coding": [{"system": LOINC, "code": "57064-8"}]},
                         "valueDateTime": "2018-05-01"}]},
-        ["1974"], {"_valueDateTime": MASKED},
+        ["1974"], {"valueDateTime": "2018-05-01"},
     ),
     "free-text values": (
         {"resourceType": "Observation", "status": "final", "valueString": "Freetext 12 Elm",
@@ -187,3 +187,11 @@ def test_gaps_are_closed(gap: str) -> None:
     text = json.dumps(shown)
     assert [word for word in (*gone, "real-Id-of-Eve") if word in text] == []
     assert {name: shown.get(name) for name in kept} == kept
+
+
+@pytest.mark.parametrize("code", ["21112-8", "76689-9", "8339-4", "9272-6"])
+def test_findings_dated_by_the_birth_are_not_there(code: str) -> None:
+    """What states the date of birth, or is dated by it, does not exist in the view."""
+    coded = {"coding": [{"system": LOINC, "code": code}]}
+    stored = {"resourceType": "Observation", "status": "final", "code": coded}
+    assert show({**stored, "effectiveDateTime": "1974-11-24"}) is None

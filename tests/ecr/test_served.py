@@ -127,7 +127,8 @@ SEARCHES = [
     ("Composition?entry=Observation/1", 403), ("Composition?type=http://loinc.org|55751-2", 200),
     ("Bundle?identifier=b-1", 403), ("Bundle?timestamp=2020", 403), ("Bundle?type=document", 200),
     ("Observation?code=http://loinc.org|11341-5", 200), ("Observation?performer=Patient/1", 403),
-    ("Observation?value-date=1974-11-24", 403), ("Immunization?lot-number=M320", 200),
+    ("Observation?value-date=2018-05-01", 200),
+    ("Observation?date=2018", 200), ("Immunization?lot-number=M320", 200),
     ("Encounter?date=2020", 200), ("Condition?_text=zika", 403),
 ]  # fmt: skip
 
