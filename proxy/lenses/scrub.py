@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from proxy.fhir.codec import Json
 from proxy.lenses import LensMethod, Transform, lens
 from proxy.lenses.context import LensContext
-from proxy.lenses.spoken import KINDS, fold, known_pattern
+from proxy.lenses.spoken import BEGIN, END, KINDS, fold, known_pattern
 
 # What stands in a text while it is scrubbed: one private character a kind, which no pattern reads.
 _MARKS = {kind: chr(0xE000 + number) for number, kind in enumerate(KINDS)}
@@ -56,15 +56,15 @@ _MRN = (
 
 
 def _whole(pattern: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w])(?:{pattern})(?![\w])")
+    return re.compile(rf"{BEGIN}(?:{pattern}){END}")
 
 
 # Before what is known of a person: shapes that can hold a name. After it: numbers.
-_BEFORE = (("EMAIL", _whole(_MAIL)), ("URL", re.compile(rf"(?<!\w)(?:{_URL})")))
+_BEFORE = (("EMAIL", _whole(_MAIL)), ("URL", re.compile(rf"{BEGIN}(?:{_URL})")))
 _AFTER = (
     ("SSN", _whole(_SSN)),
     ("DATE", _whole(_DATE)),
-    ("PHONE", re.compile(rf"(?<![\w])(?:{_PHONE})(?![\w])")),
+    ("PHONE", _whole(_PHONE)),
     ("ID", _whole(_MRN)),
 )
 

@@ -28,7 +28,11 @@ _STREETS = (
     ("northeast", "ne"), ("northwest", "nw"), ("southeast", "se"), ("southwest", "sw"),
 )  # fmt: skip
 _SPELLINGS = {word: words for words in _STREETS for word in words}
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[^\W_]+")
+# No letter or digit stands beside, and beside a name no letter. An underscore is a gap, as in
+# names of files.
+BEGIN, END = r"(?<![^\W_])", r"(?![^\W_])"
+_LETTERS = r"(?<![^\W\d_])(?:{})(?![^\W\d_])"
 _GAP = r"[\s,.#-]{1,4}"
 
 
@@ -56,7 +60,8 @@ def known_pattern(
     if not found:
         return None
     longest_first = sorted(found, key=lambda spelling: (-len(spelling), spelling))
-    return re.compile(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)")
+    either = "|".join(longest_first)
+    return re.compile(_LETTERS.format(either) if kind == "NAME" else f"{BEGIN}(?:{either}){END}")
 
 
 def _spell(what: str, text: str) -> Iterator[tuple[str, str]]:
@@ -85,18 +90,19 @@ def _names(text: str) -> Iterator[str]:
     ends = _WORD.findall(family) if bar else []
     if not ends:
         return
-    last = r"[\s'\u2019.-]{0,2}".join(map(re.escape, ends))
+    last = r"[\s'\u2019._-]{0,2}".join(map(re.escape, ends))
     yield last
     firsts = _WORD.findall(given)
-    whole = r"\.?\s{1,2}".join(rf"(?:{re.escape(w)}|{re.escape(w[0])})" for w in firsts)
-    if not whole:
+    if not firsts:
         return
+    gap = r"[\s._-]{0,2}"
+    whole = gap.join(rf"(?:{re.escape(w)}|{re.escape(w[0])})" for w in firsts)
     lead = rf"(?:{re.escape(firsts[0])}|{re.escape(firsts[0][0])})"
-    middle = r"(?:\.?\s{1,2}\w{1,20}){0,1}"
-    yield rf"{whole}\.?\s{{1,2}}{last}"
-    yield rf"{lead}{middle}\.?\s{{1,2}}{last}"
-    yield rf"{last},?\s{{1,2}}{whole}"
-    yield rf"{last},?\s{{1,2}}{lead}"
+    yield whole + gap + last
+    yield lead + gap + last
+    yield rf"{lead}\.?\s{{1,2}}[^\W\d_]{{1,20}}\.?\s{{1,2}}{last}"
+    yield rf"{last},?{gap}{whole}"
+    yield rf"{last},?{gap}{lead}"
 
 
 def _street_word(word: str) -> str:
@@ -109,10 +115,14 @@ def _numbers(text: str) -> Iterator[str]:
     bare = [c for c in text if c.isalnum()]
     if len(bare) < _FEWEST:
         return
-    yield r"[\s./_:-]?".join(map(re.escape, bare))
     stripped = "".join(bare).lstrip("0")
+    spelled = [r"[\s./_:-]?".join(map(re.escape, bare))]
     if _FEWEST <= len(stripped) < len(bare):
-        yield re.escape(stripped)
+        spelled.append(re.escape(stripped))
+    for each in spelled:
+        yield each
+        if text.isdigit():
+            yield rf"[^\W\d_]{{1,12}}{each}"
 
 
 def _telecoms(text: str) -> Iterator[tuple[str, str]]:

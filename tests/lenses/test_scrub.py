@@ -32,6 +32,8 @@ TEXTS = [
     ("Mr. Smith-O'Neil's son", "Mr. [NAME]'s son"), ("quincy was seen", "[NAME] was seen"),
     ("SmithONeil", "[NAME]"), ("Jose Nunez and JOSÉ NÚÑEZ", "[NAME] [NAME] and [NAME] [NAME]"),
     ("Jose\u0301", "[NAME]"), ("Jo\u00adhn", "[NAME]"), ("Jo\u200bhn", "[NAME]"),
+    ("eICR_Quincy_0012345.xml", "eICR_[NAME]_[ID].xml"), ("john1980", "[NAME]1980"),
+    ("jsmithoneil, john.smith-oneil", "[NAME], [NAME]"), ("Pat0012345", "[ID]"),
     ("John\u00a0Smith-O'Neil", "[NAME]"), ("Vy Do", "[NAME]"), ("Johnson", "Johnson"),
     ("the smithy", "the smithy"),
     # numbers, telecoms, streets in the spellings in use

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from proxy.fhir.codec import encode
+from proxy.demo.generator import cases
+from proxy.fhir.codec import decode, encode
 from proxy.policy.compile import View, compile_view
 from proxy.policy.load import load_directory, load_policy, read_policies
 from proxy.policy.scope import Scope
@@ -169,6 +171,28 @@ def test_what_was_found_is_counted_once(view: View) -> None:
     total = sum(sum(found.values()) for found in used.scrubbed.values())
     assert total == 5
     assert {kind for found in used.scrubbed.values() for kind in found} == {"NAME", "DATE"}
+
+
+def test_no_text_of_generated_documents_names_the_person(tmp_path: Path) -> None:
+    """With every text of every type scrubbed, no name, number, phone or street line of the patient
+    stands in what shows of documents and messages, file names and displays among them."""
+    base = (POLICIES / "case-report.toml").read_text("utf-8")
+    kinds = re.findall(r'^"(\w+)" +?= "keep"', base, re.MULTILINE)
+    lines = "\n".join(f'"{kind}" = "keep"' for kind in kinds)
+    file = tmp_path / "researcher-limited.toml"
+    file.write_text(POLICY.partition("[elements]")[0] + f"[elements]\n{lines}\n[datatypes]\n"
+                    'string = "scrub"\nmarkdown = "scrub"\n"Annotation.text" = "scrub"\n')
+    view, found = compile_view(load_policy(file)), 0
+    for case in cases(4, 3, base=UPSTREAM):
+        story = case.story
+        for stored in case.bundles:
+            used = scope()
+            shown = json.dumps(json.loads(encode(view.reveal(decode(encode(stored)), used))))
+            for secret in (story.family, story.given, story.mrn, story.ssn, story.phone(1),
+                           story.street):  # fmt: skip
+                assert secret.lower() not in shown.lower(), (stored["type"], secret)
+            found += sum(sum(each.values()) for each in used.scrubbed.values())
+    assert found > 100
 
 
 def test_no_shipped_policy_relies_on_it() -> None:
