@@ -143,8 +143,16 @@ class View:
         that R4 does not know.
         """
         if path not in self._lenses:
-            self._lenses[path] = self._find(path)
+            self._lenses[path] = self._made_anew(self._find(path), path)
         return self._lenses[path]
+
+    def _made_anew(self, lens: Lens, path: str) -> Lens:
+        """The lens where documents have a profile: what such a document has anew shows nothing of
+        what is stored."""
+        if self.policy.document and ".".join(path.split(".")[:2]) in MADE_ANEW:
+            why = "an anonymized document has it anew"
+            return Lens("hidden", Method("remove"), why, self.policy.sources.get("document"))
+        return lens
 
     def _can_hide_sections(self) -> bool:
         """By lines of its own: predicates only show more, so the line without decides."""
@@ -220,9 +228,6 @@ class View:
         return min(found, key=lambda lens: strength(lens.method))
 
     def _special(self, where: str, prop: Property, decision: Decision) -> Lens | None:
-        if self.policy.document and f"{where}.{prop.name}" in MADE_ANEW:
-            why = "an anonymized document has it anew"
-            return Lens("hidden", Method("remove"), why, self.policy.sources.get("document"))
         if where in RESOURCES and prop.name == "id":
             if self.pseudonym(where):
                 return Lens("pseudonym", Method("pseudonymize"), "ids are pseudonyms", None)
