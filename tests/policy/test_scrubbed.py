@@ -186,8 +186,9 @@ def test_no_text_of_generated_documents_names_the_person(tmp_path: Path) -> None
     for case in cases(4, 3, base=UPSTREAM):
         story = case.story
         for stored in case.bundles:
-            used = scope()
-            shown = json.dumps(json.loads(encode(view.reveal(decode(encode(stored)), used))))
+            used, document = scope(), decode(encode(stored))
+            assert isinstance(document, dict)
+            shown = json.dumps(json.loads(encode(view.reveal(document, used))))
             for secret in (story.family, story.given, story.mrn, story.ssn, story.phone(1),
                            story.street):  # fmt: skip
                 assert secret.lower() not in shown.lower(), (stored["type"], secret)
