@@ -7,7 +7,7 @@ and what refers to it stays as in a read. Identifier, id and timestamp are made 
 the same data give the same document.
 
 Where a policy has a document profile (``document = "anonymized"``) what was collected is shown as
-one document, as a stored one would be; what it refers to and cannot show is not referred to.
+one document, as a stored one would be; what sections list and cannot show is not referred to.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from proxy.engine.asking import Work, ask_ids, ask_rows, group
 from proxy.engine.assemble import assemble_document, make_entry
 from proxy.engine.companions import meet
 from proxy.engine.context import Context
-from proxy.engine.leads import shown_leads
+from proxy.engine.leads import shown_leads, stored_leads
 from proxy.engine.membership import Key
 from proxy.engine.messages import Answer, Ask, Reply
 from proxy.engine.projection import parse_projection, prettify
@@ -154,14 +154,17 @@ def _reveal_together(
     context: Context, parts: list[Part], withheld: set[Key]
 ) -> tuple[str, list[bytes]]:
     """The Composition's date and the entries of the document that ``parts`` are as they are shown
-    together. An entry that holds nothing stands for each that is withheld. Raises
-    :class:`NotFound` if the view does not show such a document."""
+    together. An entry that holds nothing stands for each of ``withheld`` that a section lists: a
+    stored document would hold it, and so not refer to it. Raises :class:`NotFound` if the view does
+    not show such a document."""
     main = context.gateway.bases.main
     held: list[Json] = [
         {"fullUrl": f"{main}/{part.key[0]}/{part.key[1]}", "resource": part.stored}
         for part in parts
     ]
-    held += [{"fullUrl": f"{main}/{type_}/{id_}"} for type_, id_ in sorted(withheld)]
+    sections = {"resourceType": "Composition", "section": parts[0].stored.get("section")}
+    listed = withheld.intersection(stored_leads(context, sections).values())
+    held += [{"fullUrl": f"{main}/{type_}/{id_}"} for type_, id_ in sorted(listed)]
     head: JsonObject = {"resourceType": "Bundle", "id": parts[0].key[1], "type": "document"}
     shown = reveal_resource(context, {**head, "entry": held})
     entries = shown.get("entry") if shown else None
