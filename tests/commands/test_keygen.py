@@ -74,7 +74,7 @@ def test_rotation_says_what_changes(tmp_path: Path, capsys: pytest.CaptureFixtur
     old = Namers(KeyRing.load(file)).of("study-7", "r")
     code, printed = keygen(capsys, "--file", str(file), "--rotate", "--project", "study-7")
     assert code == 0
-    assert "Project study-7: all ids, identifiers and UUIDs change (key 1 -> 2)." in printed
+    assert "Project study-7: all pseudonyms and shifted dates change (key 1 -> 2)." in printed
     assert "made with key 1 are still accepted" in printed
     assert "Every other project: nothing changes (key 1)." in printed
     new = Namers(KeyRing.load(file)).of("study-7", "r")
@@ -86,7 +86,7 @@ def test_rotation_says_what_changes(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "Master key 3 is new" in printed
     assert "Project study-7: nothing changes (key 2)." in printed
     assert "Project study-9: nothing changes (key 1)." in printed
-    assert "Every other project: all ids, identifiers and UUIDs change (key 1 -> 3)." in printed
+    assert "Every other project: all pseudonyms and shifted dates change (key 1 -> 3)." in printed
     ring = KeyRing.load(file)
     assert (ring.pin("study-7"), ring.pin("study-9"), ring.pin("x")) == (
         Pin(2, (1,)),
