@@ -89,7 +89,8 @@ def _changed(whose: str, before: Pin, after: Pin) -> str:
     if before == after:
         return f"{whose}: nothing changes (key {after.master})."
     return (
-        f"{whose}: all pseudonyms and shifted dates change (key {before.master} -> {after.master}). "
+        f"{whose}: all pseudonyms and shifted dates change "
+        f"(key {before.master} -> {after.master}). "
         f"Ids and identifiers made with {_listed(after)} are still accepted, "
         "and answered with the new ones."
     )
