@@ -6,10 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 
-from proxy.fhir.codec import JsonObject, encode
-from proxy.fhir.reference import Bases
+from proxy.fhir.codec import Json, JsonObject, encode
+from proxy.fhir.reference import Bases, parse_reference
+from proxy.fhir.referring import reference_texts
 from proxy.policy.compile import View
 from proxy.policy.scope import Scope
 from tests.alone import standing
@@ -27,7 +28,7 @@ _ALWAYS_NEW = re.compile(rb'^\{"resourceType":"Bundle","id":"[^"]*"|_getpages=[^
 # Hidden, deleted and never-existing ids cause the same calls; a search fetches on.
 _SAME_CALLS = frozenset({"read", "header"})
 REFUSALS = frozenset({400, 401, 403, 405, 406})
-TODAY = date(2026, 1, 31)  # V(D) is compared with itself: any day will do
+TODAY = date(2026, 1, 31)
 
 Put = Callable[[World, int], Awaitable[None]]
 
@@ -187,7 +188,8 @@ def show(
         namer=rig.namer(role),
         bases=Bases(rig.upstream, ["https://ehr.example.org/fhir"]),
         public=rig.public,
-        today=TODAY,
+        # V(D) is compared with itself, so any day will do; an age is that of the day of asking.
+        today=datetime.now(UTC).date() if view.policy.document else TODAY,
         shows=view.shows,
         pseudonym=view.pseudonym,
         claims=rig.claims.get(role, {}),
@@ -219,5 +221,33 @@ def show_whole(
 
 
 def show_all(view: View, rig: Rig, role: str, stored: Iterable[JsonObject]) -> list[bytes]:
-    """V(D): what the view shows of the stored resources, in storage order."""
-    return [encode(shown) for _, shown in show_whole(view, rig, role, stored)]
+    """V(D): what the view shows of the stored resources, in storage order; where documents have a
+    profile, what they show counts as shown."""
+    held = list(stored)
+    shown = [encode(shown) for _, shown in show_whole(view, rig, role, held)]
+    return shown + (show_documents(view, rig, role, held) if view.policy.document else [])
+
+
+def show_documents(view: View, rig: Rig, role: str, held: list[JsonObject]) -> list[bytes]:
+    """The documents of all Compositions, each with all that its own leads to as stored: what does
+    not show leads nowhere in them."""
+    by_key = {(str(r["resourceType"]), str(r["id"])): r for r in held}
+    bases, found = Bases(rig.upstream, ["https://ehr.example.org/fhir"]), []
+    for first in (key for key in by_key if key[0] == "Composition"):
+        reached, waiting = dict.fromkeys([first]), [first]
+        while waiting:
+            composition = {k: v for k, v in by_key[waiting.pop()].items() if k != "relatesTo"}
+            for text in reference_texts(composition):
+                named = parse_reference(text, bases.main)
+                key = (named.type, named.id)
+                if named.base in bases and key in by_key and key not in reached:
+                    reached[key] = None
+                    waiting.append(key)
+        entries: list[Json] = [
+            {"fullUrl": f"{bases.main}/{type_}/{id_}", "resource": by_key[type_, id_]}
+            for type_, id_ in reached
+        ]
+        document: JsonObject = {"resourceType": "Bundle", "type": "document", "entry": entries}
+        shown = show(view, rig, role, document)
+        found.append(encode(shown) if shown else b"")
+    return found

@@ -97,11 +97,13 @@ class Run:
 
     def holds(self, world: World) -> bool:
         """Whether both sides show the same. Where sections can be hidden, a hidden reference may
-        decide what else shows, and where a number names the person, a hidden number may; there
-        alone a world may fall away."""
+        decide what else shows, where a number names the person, a hidden number may, and where
+        documents have a profile, they show what a resource alone does not; there alone a world
+        may fall away."""
         first, second = (self.view_of(world, side) for side in (0, 1))
         same = first == second
-        apart = self.sweep.view.hides_sections or self.sweep.view.has_companions
+        view = self.sweep.view
+        apart = view.hides_sections or view.has_companions or bool(view.policy.document)
         assert same or apart, f"{world.name} shows two different things"
         return same
 

@@ -18,7 +18,8 @@ TRIALS = (
     STAGE1, "trial-counted", "trial-linked", "trial-months", "trial-real-ids", NUMBERS, SECTIONS,
 )  # fmt: skip
 SHIFTED = "researcher-shifted"
-SHIPPED = (LDS, DEID, EPI, SHIFTED)
+ANON = "ecr-anonymized"
+SHIPPED = (LDS, DEID, EPI, SHIFTED, ANON)
 _STORIES = draw(0, SEED), draw(1, SEED)
 # Of the three generated cases the first two are in some caller's scope, the third is in none.
 _LIVED_IN = sorted({story.place[2] for story in _STORIES})
