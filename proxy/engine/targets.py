@@ -83,6 +83,8 @@ def fetch_targets(context: Context, names: Iterable[Name], known: Known, work: W
 
 def keep_cases(context: Context, rows: list[Seen], work: Work) -> Showing:
     """The rows but for those that only hidden sections of reports reach."""
+    if not context.view.hides_sections:
+        return rows
     hidden = yield from find_hidden(context, [seen.row for seen in rows], work)
     return [seen for seen in rows if (seen.row.type, seen.row.id) not in hidden]
 
