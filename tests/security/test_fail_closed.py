@@ -17,15 +17,16 @@ from proxy.app import build
 from proxy.config import ConfigErrors
 from proxy.config.model import PolicySettings
 from proxy.engine import (
+    asking,
     batch,
     context,
     flow,
+    leads,
     read,
     results,
     reveal,
     search,
     subjects,
-    targets,
 )
 from proxy.engine import document as document_
 from proxy.engine import history as histories
@@ -37,11 +38,10 @@ from proxy.shell import handler
 from tests.conftest import REPOSITORY, free_port
 from tests.security.product import (
     DEID,
-    EPI,
     INV,
-    PUB,
     RESTRICTED,
     ROLES,
+    SERVED,
     Answer,
     Product,
     product,
@@ -201,20 +201,18 @@ STAGES: tuple[tuple[Any, str], ...] = (
     (search, "print_query"),
     (search, "judge"),
     (search, "write_entry"),
-    (targets, "check"),
-    (targets, "read_bundle"),
+    (asking, "check"),
+    (asking, "read_bundle"),
     (results, "reveal"),
     (results, "render"),
     (results, "match_entry"),
     (results, "patients_of"),
-    (targets, "check"),
-    (targets, "read_bundle"),
-    (targets, "matches"),
-    (targets, "next_url"),
+    (search, "matches"),
+    (asking, "next_url"),
     (document_, "fetch"),
     (document_, "load"),
     (document_, "reveal_resource"),
-    (document_, "reference_texts"),
+    (leads, "reference_texts"),
     (document_, "may"),
     (document_, "encode"),
     (document_, "patients_of"),
@@ -388,4 +386,4 @@ def test_roles_are_those_tested() -> None:
     """Every restricted role that the configuration serves is known to these tests."""
     views = common()[1].gateway.views
     restricted = {role for role, view in views.items() if not view.identity}
-    assert restricted == {*RESTRICTED, EPI, PUB}
+    assert restricted == set(SERVED) - {INV}

@@ -18,6 +18,7 @@ from tests.security.product import (
     MARKER,
     PUB,
     RESTRICTED,
+    SERVED,
     Answer,
     product,
 )
@@ -25,7 +26,7 @@ from tests.security.revealing import is_clean
 from tests.security.searched import REAL, WORLD, condition, measured, patient
 from tests.security.serving import FHIR, common, holding, is_refusal, link, local, resources
 
-NOT_INVESTIGATOR = (EPI, *RESTRICTED, PUB)
+NOT_INVESTIGATOR = tuple(role for role in SERVED if role != INV)
 CHANGED = [{"url": f"http://example.org/{MARKER}", "valueBoolean": True}]
 
 
