@@ -28,7 +28,7 @@ VALUES = {
     "quantity": "5", "uri": "http://x.example/y", "special": "1|2|3|km",
 }  # fmt: skip
 # (parameter form in words) -> a value in that form
-FORMS = {"three digits": "481", "five digits": "48104"}
+FORMS = {"three digits": "481", "five digits that end in 00": "48100", "five digits": "48104"}
 OF_MODIFIER = {"missing": "true", "of-type": "http://x|MR|1", "identifier": "http://x|1"}
 
 
