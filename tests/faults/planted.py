@@ -134,7 +134,7 @@ def _element_id_kept(patch: Patch) -> None:
 
 
 def _meta_passed(patch: Patch) -> None:
-    patch.setattr(resources.Resources, "_meta", lambda found, meta, scope: meta or {})
+    patch.setattr(resources.Resources, "meta", lambda found, meta, scope: meta or {})
 
 
 def _contained_not_renamed(patch: Patch) -> None:

@@ -439,4 +439,4 @@ def document_follows_hidden(patch: Patch) -> None:
                 found[reference.type, reference.id] = True
         return list(found)
 
-    patch.setattr(document, "_leads", leads)
+    patch.setattr(document, "shown_leads", leads)
