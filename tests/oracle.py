@@ -152,7 +152,7 @@ class Oracle(Bundles):
         if not is_eicr(resource):
             return
         original = out.get("identifier")
-        if not original:
+        if not isinstance(original, dict) or not {"value", "_value", "extension"} & set(original):
             original = pseudonymize(own, place.context.namer, True) or UNKNOWN
         relations = [{"code": "transforms", "targetIdentifier": original}]
         for item in as_list(resource.get("relatesTo")) if "relatesTo" in out else ():

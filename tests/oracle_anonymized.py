@@ -106,6 +106,14 @@ def employer(item: dict[str, Json], place: Place) -> dict[str, Json] | str:
     return {"url": item["url"], "valueReference": {"reference": name}}
 
 
+def is_job(resource: Json) -> bool:
+    """Whether it says for whom somebody works, and so tells of nobody that they give care."""
+    held = resource.get("extension") if isinstance(resource, dict) else None
+    return isinstance(held, list) and any(
+        isinstance(e, dict) and e.get("url") == EMPLOYER for e in held
+    )
+
+
 def as_care(resource: dict[str, Json]) -> dict[str, Json]:
     """The resource for predicates, if it gave care."""
     system, code = CARE[resource["resourceType"]]

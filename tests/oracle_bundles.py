@@ -14,6 +14,7 @@ from tests.oracle_anonymized import (
     as_unknown,
     first_of,
     is_eicr,
+    is_job,
     names_of,
     texts,
 )
@@ -121,7 +122,12 @@ class Bundles(Elements):
         context: Context,
     ) -> list[Json]:
         """The entries of a document or message, facilities as such, with those that are made."""
-        for index in set().union(*scope.edges.values()):
+        telling = (
+            ends
+            for index, ends in scope.edges.items()
+            if not is_job(scope.entries[index].get("resource"))
+        )
+        for index in set().union(*telling):
             kind = scope.entry_type(index)
             entry = scope.entries[index]
             known = kind in CARE and bool(shown.get(index))

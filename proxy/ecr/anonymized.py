@@ -71,6 +71,15 @@ def first_resource(bundle: JsonObject) -> Json:
     return first.get("resource") if isinstance(first, dict) else None
 
 
+def names_employer(resource: Json) -> bool:
+    """Whether the resource itself bears the employer extension: what else it refers to may be the
+    employer, too."""
+    extensions = resource.get("extension") if isinstance(resource, Mapping) else None
+    return isinstance(extensions, list) and any(
+        isinstance(e, Mapping) and e.get("url") == EMPLOYER for e in extensions
+    )
+
+
 def as_facility(resource: JsonObject) -> JsonObject:
     """An Organization or Location for judging: with a type that says that it gives care."""
     system, code = FACILITY_TYPES[str(resource["resourceType"])]

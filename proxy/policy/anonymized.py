@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from proxy.policy.complexes import Hook
     from proxy.policy.walk import Compiler
 
+# One of these has an Identifier that names something, or says why it does not.
+_NAMES = frozenset({"value", "_value", "extension"})
 _TOLD_IN = frozenset({"document", "message"})
 # Of the original's relations those that hold between the anonymized documents too. ``transforms``
 # and ``signs`` are about the original's own bytes.
@@ -53,7 +55,9 @@ class Anonymized:
     def _composition(self, obj: JsonObject, out: JsonObject, scope: Scope) -> None:
         if not guide.is_eicr(obj):
             return
-        original = out.get("identifier") or show_document_identifier(obj.get("identifier"), scope)
+        original = out.get("identifier")
+        if not isinstance(original, dict) or _NAMES.isdisjoint(original):
+            original = show_document_identifier(obj.get("identifier"), scope)
         if not original:
             original = {"extension": [{"url": DATA_ABSENT_REASON, "valueCode": "unknown"}]}
         relations: list[Json] = [{"code": "transforms", "targetIdentifier": original}]
@@ -129,7 +133,8 @@ class Anonymized:
         them."""
         if kind not in _TOLD_IN:
             return {}
-        for name in set().union(*met.values()):
+        jobs = {e.position for e in entries if guide.names_employer(e.resource)}
+        for name in set().union(*(names for at, names in met.items() if at not in jobs)):
             for entry in places.get(name, ()):
                 self._tell(entry, shown, scope)
         made = self._employers(places, shown, scope)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 
 from proxy.demo.generator import cases
 from proxy.fhir.codec import encode
+from proxy.policy.compile import compile_view
+from proxy.policy.load import load_policy
 from tests.ecr.guide import BEYOND, breaches, documents, unmet
 from tests.ecr.showing import (
     DAR,
@@ -27,7 +30,7 @@ from tests.ecr.showing import (
     organization,
     show,
 )
-from tests.views import ANON, PUBLIC, TODAY, UPSTREAM, Case
+from tests.views import ANON, POLICIES, PUBLIC, TODAY, UPSTREAM, Case
 
 FHIR = "ecr-examples/fhir"
 TARGET = f"{FHIR}/anonymized-ig/bundle-document-zika-anon.json"
@@ -264,6 +267,13 @@ def test_alone_an_organization_shows_what_its_own_type_allows() -> None:
     assert "Name of o" not in json.dumps(show({**job("#o"), "contained": [inside]}))
 
 
+def test_a_job_tells_of_nobody_that_they_give_care() -> None:
+    """What a job refers to by other elements may be the employer: it shows in its least form."""
+    held = job("Organization/works", focus=[{"reference": "Organization/works"}])
+    shown = show(document_of({}, held, organization("works")))
+    assert [o["_name"] for o in entry(shown, "Organization")] == [MASKED, MASKED]
+
+
 def test_a_household_employer_is_a_masked_relative() -> None:
     """A RelatedPerson who employs keeps the name that it has elsewhere: it is masked anyway."""
     relative = {"resourceType": "RelatedPerson", "id": "r", "patient": {"reference": "Patient/p"},
@@ -309,6 +319,35 @@ def test_other_documents_are_masked_alike(shared: Path) -> None:
             assert all(one["date"] != "2026-07-01" for one in held), file.name
         assert "Everywoman" not in json.dumps(shown)
         assert "Mothma" not in json.dumps(shown)
+
+
+@pytest.mark.parametrize(
+    ("line", "target"),
+    [
+        ('"keep"', {"system": "urn:x:docs", "value": "Doc-1"}),
+        ('"remove"', None), ('"pseudonymize"', None),
+    ],
+)  # fmt: skip
+def test_the_original_is_named_as_the_policy_says(line: str, target: Any, tmp_path: Path) -> None:
+    """``Identifier.document`` decides how relatesTo names the original: as it is, or by a
+    pseudonym, also where the line would show nothing, since a relation must have an end."""
+    for file in POLICIES.glob("*.toml"):
+        shutil.copy(file, tmp_path)
+    child = tmp_path / "kept.toml"
+    child.write_text(
+        f'extends = "{ANON}"\n[datatypes]\n"Identifier.document" = {line}\n'
+        f'"Identifier.assigner" = "remove"\n'
+    )
+    view = compile_view(load_policy(child))
+    identifier = {"system": "urn:x:docs", "value": "Doc-1", "use": "official"}
+    stored = document_of({}, identifier=identifier)["entry"][0]["resource"]
+    scope = Case(ANON).scope()
+    shown: Any = view.reveal(stored, scope)
+    system, value = scope.namer.show_document_identifier("Doc-1")
+    named = shown["relatesTo"][0]["targetIdentifier"]
+    named.pop("use", None)
+    assert named == (target or {"system": system, "value": value})
+    assert shown["identifier"]["value"].startswith("urn:uuid:")
 
 
 def test_the_same_day_gives_the_same_document() -> None:
