@@ -21,6 +21,7 @@ from tests.noninterference.policies import (
     SHIPPED,
     TRIALS,
     gather_policies,
+    pairs,
 )
 from tests.noninterference.refusals import choose, find_answered, refusals
 from tests.noninterference.requests import KINDS_OF_REQUESTS
@@ -117,7 +118,7 @@ async def test_random_worlds_change_no_answer(
             swap(app, world, side)
 
         run = make_run(rig, role, policies, put, f"{role} {SEED}")
-        await run.until(RANDOM if role in SHIPPED else min(RANDOM // 4, OF_A_TRIAL))
+        await run.until(pairs(role, RANDOM) if role in SHIPPED else min(RANDOM // 4, OF_A_TRIAL))
         if run.tally.total >= WHOLE:
             await run.finish()
     tell(f"at random, seed {SEED}, {run.report(role)}")
