@@ -164,6 +164,16 @@ def _sorts_by_what_hapi_lacks(asked: Asked) -> bool:
     return any("us/core" in known[key].url for key in keys if key in known)
 
 
+def _is_of_all_days(asked: Asked) -> bool:
+    """A date of US Core that is only not to be one, where dates show in another form: nothing is
+    asked of it upstream, since any stored date may show another."""
+    code = asked.name.partition(":")[0]
+    known = registry.get(asked.type).get(code)
+    if asked.forwarded or known is None or "us/core" not in known.url or asked.compared != "date":
+        return False
+    return bool(asked.verdict.backward) and {prefix_of(v)[0] for v in asked.values} == {"ne"}
+
+
 def _by_id(asked: Asked) -> Ways:
     return (("_id",),)
 
@@ -275,6 +285,14 @@ DEVIATIONS = (
         _sorts_by_what_hapi_lacks,
         instead=_by_id,
         unordered=True,
+    ),
+    Deviation(
+        "ne of dates of US Core",
+        "the parameters of US Core are search parameters like others",
+        "does not know them unless they are loaded into it",
+        "judges what is shown",
+        _is_of_all_days,
+        alone=True,
     ),
     Deviation(
         "missing at the end of a chain",

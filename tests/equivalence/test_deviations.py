@@ -80,6 +80,7 @@ PROOFS = (
     Proof("values finer than what is shown", "Patient", "birthdate", "1974-06-15", True),
     Proof("values finer than what is shown", "Patient", "address-postalcode", "481", True),
     Proof("sorts by parameters of US Core", "Patient", "_sort", "race", 400),
+    Proof("ne of dates of US Core", "Condition", "asserted-date", "ne1801-01-01", 400),
     Proof(
         "missing at the end of a chain",
         "Observation",
@@ -132,7 +133,7 @@ async def test_hapi_deviates(proof: Proof, ask: Ask) -> None:
     tag = uuid.uuid4().hex[:12]
     text = f"{proof.name}={proof.value}".replace("Patient/p", f"Patient/p-{tag}")
     pairs = [(n, v) for n, _, v in (pair.partition("=") for pair in text.split("&"))]
-    wanted = {"Patient": "p", "Observation": "o"}[proof.type]
+    wanted = {"Patient": "p", "Observation": "o"}.get(proof.type, "none")
     pairs.append(("_id", f"{wanted}-{tag}"))
     found = await ask([tagged(PATIENT, tag), tagged(FEVER, tag)], Query(proof.type, tuple(pairs)))
     if isinstance(proof.hapi, bool):

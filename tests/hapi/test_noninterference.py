@@ -18,7 +18,7 @@ from yarl import URL
 from proxy.fhir.codec import JsonObject, encode
 from tests.conftest import Tell
 from tests.loading import rank
-from tests.noninterference.policies import CLAIMS, SHIPPED, pairs
+from tests.noninterference.policies import CLAIMS, SHIPPED
 from tests.noninterference.sweeping import make_run
 from tests.noninterference.worlds import Key, World, key_of
 from tests.rig import POLICIES, running
@@ -146,7 +146,7 @@ async def test_what_is_hidden_changes_no_answer(
         shelf(hapi) as holding,
     ):
         run = make_run(rig, role, POLICIES, holding.put, f"{role} {SEED}", stored=True, each=2)
-        await run.until(pairs(role, PAIRS))
+        await run.until(PAIRS)
     tell(f"before HAPI, seed {SEED}, {run.report(role)}")
     assert run.tally.differences == []
     assert run.tally.refusals * 5 <= run.tally.replies
