@@ -75,7 +75,7 @@ class HiddenRows:
         label: JsonObject = {"system": _LABELS, "code": "R"}
         ways: list[JsonObject] = [{**resource, "meta": {"security": [label]}}]
         known = properties(str(resource["resourceType"]))
-        # A server does not store a resource without what R4 requires of it, as the type of a Bundle.
+        # A server stores nothing without what R4 requires of it, as the type of a Bundle.
         spared = [n for n in resource if self.stored and n in known and known[n].element.min]
         ways += [
             {k: v for k, v in resource.items() if k != name}
