@@ -52,6 +52,11 @@ class Notes:
         total = sum(self._scrubbed.values(), Counter())
         self.add(scrubbed=tuple(sorted(total.items())))
 
+    def set_scrubbed(self, found: Iterable[Counter[str]]) -> None:
+        """What was found in all texts of the answer, whatever was said of its parts before."""
+        self._scrubbed.clear()
+        self.add_scrubbed("", found)
+
 
 @dataclass(frozen=True, slots=True)
 class Context:

@@ -6,8 +6,10 @@ as a plain read would show it. A reference that is hidden brings nothing. What a
 and what refers to it stays as in a read. Identifier, id and timestamp are made from what is shown:
 the same data give the same document.
 
-Where a policy has a document profile (``document = "anonymized"``) what was collected is shown as
-one document, as a stored one would be; what sections list and cannot show is not referred to.
+Where a resource may show otherwise in a document than by itself, what was collected is shown as one
+document, as a stored one would be: dates move with those of the Composition's subject, texts are
+scrubbed of all whom the document names, and a document profile (``document = "anonymized"``) is
+met; there, what sections list and cannot show is not referred to.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from proxy.engine.membership import Key
 from proxy.engine.messages import Answer, Ask, Reply
 from proxy.engine.projection import parse_projection, prettify
 from proxy.engine.read import fetch, tagged
-from proxy.engine.reveal import load, pass_through, reveal_resource
+from proxy.engine.reveal import load, pass_through, reveal_entries, reveal_resource
 from proxy.engine.subjects import patients_of
 from proxy.errors import NotFound, NotSupported, UpstreamBroken
 from proxy.fhir.codec import Json, JsonObject, encode
@@ -74,7 +76,7 @@ def document(
         raise NotFound()
     parts, withheld = yield from _collect(context, first)
     context.notes.add(entries=len(parts))
-    if context.view.policy.document:
+    if context.view.shows_together:
         made = _assemble(context, parts[0].url, *_reveal_together(context, parts, withheld))
     else:
         entries = [make_entry(part.url, part.body) for part in parts]
@@ -154,23 +156,23 @@ def _reveal_together(
     context: Context, parts: list[Part], withheld: set[Key]
 ) -> tuple[str, list[bytes]]:
     """The Composition's date and the entries of the document that ``parts`` are as they are shown
-    together. An entry that holds nothing stands for each of ``withheld`` that a section lists: a
-    stored document would hold it, and so not refer to it. Raises :class:`NotFound` if the view does
-    not show such a document."""
+    together. Where documents have a profile, an entry that holds nothing stands for each of
+    ``withheld`` that a section lists: a stored document would hold it, and so not refer to it.
+    Raises :class:`NotFound` if the view does not show such a document."""
     main = context.gateway.bases.main
     held: list[Json] = [
         {"fullUrl": f"{main}/{part.key[0]}/{part.key[1]}", "resource": part.stored}
         for part in parts
     ]
-    sections = {"resourceType": "Composition", "section": parts[0].stored.get("section")}
-    listed = withheld.intersection(stored_leads(context, sections).values())
-    held += [{"fullUrl": f"{main}/{type_}/{id_}"} for type_, id_ in sorted(listed)]
+    if context.view.policy.document:
+        sections = {"resourceType": "Composition", "section": parts[0].stored.get("section")}
+        listed = withheld.intersection(stored_leads(context, sections).values())
+        held += [{"fullUrl": f"{main}/{type_}/{id_}"} for type_, id_ in sorted(listed)]
     head: JsonObject = {"resourceType": "Bundle", "id": parts[0].key[1], "type": "document"}
-    shown = reveal_resource(context, {**head, "entry": held})
-    entries = shown.get("entry") if shown else None
-    first = entries[0] if isinstance(entries, list) and entries else None
+    entries = reveal_entries(context, {**head, "entry": held})
+    first = entries[0] if entries else None
     composition = first.get("resource") if isinstance(first, dict) else None
-    if not isinstance(entries, list) or not isinstance(composition, dict):
+    if not isinstance(composition, dict):
         raise NotFound()
     if composition.get("resourceType") != "Composition":
         raise NotFound()

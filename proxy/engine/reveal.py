@@ -10,7 +10,7 @@ from proxy.engine.context import Context, render
 from proxy.engine.projection import Projection
 from proxy.engine.tripwire import alarm
 from proxy.errors import InternalError, UpstreamBroken
-from proxy.fhir.codec import CodecError, JsonObject, decode
+from proxy.fhir.codec import CodecError, Json, JsonObject, decode
 from proxy.fhir.reference import is_id
 from proxy.fhir.splice import rebase_references
 
@@ -40,6 +40,16 @@ def reveal_resource(context: Context, stored: JsonObject) -> JsonObject | None:
         raise InternalError()
     if context.watched:
         _look(context, stored, shown)
+    return shown
+
+
+def reveal_entries(context: Context, bundle: JsonObject) -> list[Json]:
+    """The entries of a Bundle that is made here, as they show together."""
+    scope = context.scope()
+    shown = context.view.reveal_entries(bundle, scope)
+    context.notes.set_scrubbed(scope.scrubbed.values())
+    if context.watched:
+        _look(context, bundle, {"resourceType": "Bundle", "entry": shown})
     return shown
 
 

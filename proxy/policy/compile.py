@@ -80,6 +80,17 @@ class View:
             return resource
         return self._compiler.resources.root(resource, scope)
 
+    def reveal_entries(self, bundle: JsonObject, scope: Scope) -> list[Json]:
+        """The entries of a Bundle as they show in it, whether or not the view shows the Bundle
+        itself: what a document is made of. Not for the identity view."""
+        return self._compiler.resources.entries(bundle, scope)
+
+    @property
+    def shows_together(self) -> bool:
+        """Whether a resource may show otherwise in a document than by itself: documents have a
+        profile, or all of one is about the persons of its Composition."""
+        return bool(self.policy.document) or self.persons is not None
+
     def reveal_bytes(self, body: bytes, scope: Scope) -> bytes | None:
         """:meth:`reveal` over bytes; raises CodecError for what is not JSON."""
         resource = decode(body)

@@ -60,6 +60,17 @@ class Resources:
             scope.url = f"{scope.base}/{type_name}/{id}"
         return self.resource(resource, scope, shown_id)
 
+    def entries(self, bundle: JsonObject, scope: Scope) -> list[Json]:
+        """The entries of a Bundle as they show together, whether or not it shows itself."""
+        out: JsonObject = {}
+        scope.url = f"{scope.base}/Bundle/{bundle.get('id')}"
+        state = self.persons.enter(bundle, scope, contained=False) if self.persons else None
+        self._compiler.bundles.entries(bundle, out, scope)
+        if self.persons is not None and state is not None:
+            self.persons.leave(state, scope)
+        entries = out.get("entry")
+        return entries if isinstance(entries, list) else []
+
     def inside(self, resource: JsonObject, scope: Scope) -> JsonObject | None:
         """A resource that is the value of an element (of Parameters), under its shown id."""
         outer = scope.url

@@ -358,6 +358,8 @@ title = "Scrubbed"
 basis = "a test"
 
 [access]
+Bundle      = ["read"]
+Composition = ["read", "$document"]
 Observation = ["read", "search"]
 Patient     = ["read", "search"]
 
@@ -365,6 +367,8 @@ Patient     = ["read", "search"]
 default = "pseudonym"
 
 [elements]
+"Bundle" = "keep"
+"Composition" = "keep"
 "Observation" = "keep"
 "Patient"     = "keep"
 "Observation.note.text" = "scrub"
@@ -404,6 +408,56 @@ def test_a_search_asks_for_the_persons_that_texts_may_name(scrubbed: Gateway) ->
     reply, _ = drive(make_call(SHIFTED, target), serve_reads(noted(), log), scrubbed)
     assert body_of(reply)["note"] == [{"text": "[NAME] with [NAME] on [DATE]"}]
     assert dict(reply.facts.scrubbed) == {"NAME": 2, "DATE": 1}
+
+
+@pytest.mark.parametrize("subject", ["p", "nobody"])
+def test_a_document_is_scrubbed_of_all_whom_it_names(subject: str, scrubbed: Gateway) -> None:
+    """What $document shows is what the same document shows where it is stored: scrubbed of all whom
+    it names; the audit learns of each find once."""
+    text = [{"text": "Everywoman with Bo Other on 2020-03-01"}]
+    report = {"resourceType": "Composition", "id": "c", "status": "final", "title": "a",
+              "subject": {"reference": f"Patient/{subject}"}, "date": "2020-03-02",
+              "section": [{"entry": [{"reference": f"Observation/{i}"} for i in "ox"]}]}
+    related = {"resourceType": "RelatedPerson", "id": "r", "patient": {"reference": "Patient/p"},
+               "name": [{"family": "Other", "given": ["Bo"]}]}  # fmt: skip
+    held: list[dict[str, Any]] = [
+        report, patient("p"), finding("o", "p", note=text), finding("x", "z", note=text)]
+    entries = [{"fullUrl": f"{UPSTREAM}/{r['resourceType']}/{r['id']}", "resource": r}
+               for r in held]
+    stored = {"resourceType": "Bundle", "id": "b", "type": "document", "entry": entries}
+    upstream = Chart([*held, related, stored])
+
+    def show(name: str) -> tuple[dict[str, Any], Reply]:
+        reply, _ = drive(make_call(SHIFTED, name), serve_reads(upstream, []), scrubbed)
+        found = {e["resource"]["id"]: e["resource"] for e in body_of(reply)["entry"]}
+        return found, reply
+
+    made, reply = show(f"/Composition/{namer_id(scrubbed, 'Composition', 'c')}/$document")
+    read, other = show(f"/Bundle/{namer_id(scrubbed, 'Bundle', 'b')}")
+    assert {i: r for i, r in read.items() if i in made} == made
+    assert dict(reply.facts.scrubbed) == dict(other.facts.scrubbed)
+
+
+def test_all_of_a_document_moves_with_its_subject() -> None:
+    """In $document, as in a stored document, the dates of what is about nobody, or about somebody
+    else, move by the offset of the Composition's subject; a read masks or moves them by its own."""
+    device = {"resourceType": "Device", "id": "d", "expirationDate": "2020-03-05"}
+    report = {"resourceType": "Composition", "id": "c", "status": "final", "title": "a",
+              "subject": {"reference": "Patient/p"}, "date": "2020-03-02",
+              "author": [{"reference": "Device/d"}],
+              "section": [{"entry": [{"reference": "Observation/o"}]}]}  # fmt: skip
+    other = finding("o", "q", effectiveDateTime="2020-03-04")
+    upstream = Chart([patient("p"), patient("q"), device, other, report])
+    target = f"/Composition/{shown_id(SHIFTED, 'Composition', 'c')}/$document"
+    reply, _ = drive(make_call(SHIFTED, target), serve_reads(upstream, []))
+    shown = {e["resource"]["resourceType"]: e["resource"] for e in body_of(reply)["entry"]}
+    days = timedelta(days=offset("p"))
+    assert shown["Composition"]["date"] == f"{date(2020, 3, 2) + days}"
+    assert shown["Device"]["expirationDate"] == f"{date(2020, 3, 5) + days}"
+    assert shown["Observation"]["effectiveDateTime"] == f"{date(2020, 3, 4) + days}"
+    alone = f"/Device/{shown_id(SHIFTED, 'Device', 'd')}"
+    reply, _ = drive(make_call(SHIFTED, alone), serve_reads(upstream, []))
+    assert "expirationDate" not in body_of(reply)
 
 
 @pytest.mark.parametrize("query", ["code:text=x", "value-string=x", "_sort=value-string"])

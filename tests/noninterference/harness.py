@@ -221,11 +221,11 @@ def show_whole(
 
 
 def show_all(view: View, rig: Rig, role: str, stored: Iterable[JsonObject]) -> list[bytes]:
-    """V(D): what the view shows of the stored resources, in storage order; where documents have a
-    profile, what they show counts as shown."""
+    """V(D): what the view shows of the stored resources, in storage order; where a resource may
+    show otherwise in a document, what those show counts as shown."""
     held = list(stored)
     shown = [encode(shown) for _, shown in show_whole(view, rig, role, held)]
-    return shown + (show_documents(view, rig, role, held) if view.policy.document else [])
+    return shown + (show_documents(view, rig, role, held) if view.shows_together else [])
 
 
 def show_documents(view: View, rig: Rig, role: str, held: list[JsonObject]) -> list[bytes]:

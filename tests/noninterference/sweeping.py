@@ -103,7 +103,7 @@ class Run:
         first, second = (self.view_of(world, side) for side in (0, 1))
         same = first == second
         view = self.sweep.view
-        apart = view.hides_sections or view.has_companions or bool(view.policy.document)
+        apart = view.hides_sections or view.has_companions or view.shows_together
         assert same or apart, f"{world.name} shows two different things"
         return same
 
