@@ -9,7 +9,7 @@ from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.reference import Reference, parse_reference
 from proxy.fhir.referring import reference_texts
 from proxy.fhir.structure import RESOURCES
-from proxy.policy.places import is_served, locate
+from proxy.policy.places import group_entries, is_served, list_entries, locate
 from proxy.policy.reachability import find_lost, join, reach
 from proxy.policy.scope import AS_STORED, Fates, Scope
 
@@ -50,7 +50,8 @@ class BundleWalk:
         found = [
             self._name(i, e, served, scope) for i, e in enumerate(source) if isinstance(e, dict)
         ]
-        places = _places(found, scope)
+        grouped = group_entries([(entry.identity, entry.resource) for entry in found], scope)
+        places = {name: [found[i] for i in at] for name, at in grouped.items()}
         fates: Fates = {}
         for name, entries in places.items():
             first = entries[0]
@@ -116,28 +117,11 @@ class BundleWalk:
     def _stored(self, resource: JsonObject | None, base: str, scope: Scope) -> set[str]:
         """Identities of all that a stored resource refers to; of what a Bundle holds, those outside
         of it."""
-        entries = resource.get("entry") if resource else None
         if resource is None or resource.get("resourceType") != "Bundle":
             return {scope.name_of(text, base) for text in reference_texts(resource)}
-        named: set[str] = set()
-        own: set[str] = set()
-        for entry in entries if isinstance(entries, list) else ():
-            held = entry.get("resource") if isinstance(entry, dict) else None
-            if isinstance(entry, dict) and isinstance(held, dict):
-                identity, inner = self._identify(entry.get("fullUrl"), scope)
-                own.add(identity)
-                named |= self._stored(held, inner, scope)
-        return named - own
-
-    def _identify(self, text: Json, scope: Scope) -> tuple[str, str]:
-        """The identity that a fullUrl gives, empty if none, and where relative references next to
-        it resolve."""
-        main = scope.bases.main
-        reference = parse_reference(text, main) if text is not None else None
-        if reference is None or reference.kind not in ("relative", "absolute", "urn"):
-            return "", main
-        ours = reference.base in scope.bases
-        return scope.identity(reference), main if ours else reference.base or main
+        held = list(list_entries(resource, "", scope.bases.main, scope))
+        named = set[str]().union(*(self._stored(inner, place.base, scope) for place, inner in held))
+        return named - {place.identity for place, _ in held}
 
     def _name(self, index: int, source: JsonObject, served: bool, scope: Scope) -> Entry:
         held = source.get("resource")
@@ -264,26 +248,6 @@ def _in_order(shown: Mapping[int, JsonObject], made: Mapping[int, list[Json]]) -
         if index in shown:
             yield shown[index]
         yield from made.get(index, ())
-
-
-def _places(entries: list[Entry], scope: Scope) -> dict[str, list[Entry]]:
-    """The entries by the names that references give them: their identity, and, where that is no
-    URL of a resource, the type and id of what they hold, as converters write it."""
-    places: dict[str, list[Entry]] = {}
-    for entry in entries:
-        if entry.identity:
-            places.setdefault(entry.identity, []).append(entry)
-    nameless: dict[str, list[Entry]] = {}
-    for entry in entries:
-        resource = entry.resource or {}
-        type_name, id = resource.get("resourceType"), resource.get("id")
-        urn = not entry.identity or entry.identity.startswith("urn:")
-        if not (urn and isinstance(id, str) and isinstance(type_name, str)):
-            continue
-        name = scope.name_of(f"{type_name}/{id}", scope.bases.main)
-        if name and type_name in RESOURCES and name not in places:
-            nameless.setdefault(name, []).append(entry)
-    return {**places, **nameless}
 
 
 def _fate_by_id(entry: Entry, scope: Scope) -> str | None:

@@ -101,11 +101,11 @@ class Persons:
             return state
         if resource.get("resourceType") == "Bundle":
             inside = list(list_entries(resource, scope.url, scope.base, scope))
+            scope.near = (*scope.near, name_entries(inside, scope))
             if dated:
                 person = self._case(resource, inside, scope.near, scope)
                 scope.together = person != ""
                 scope.offset = self.offset(person, scope)
-            scope.near = (*scope.near, name_entries(inside, scope))
             if told:
                 self._know_case(resource, inside, scope)
             return state
@@ -148,9 +148,9 @@ class Persons:
     def _case(
         self, bundle: JsonObject, inside: list[tuple[Place, JsonObject]], near: Near, scope: Scope
     ) -> str:
-        """The person whom all of a document or message is about; empty if there is none."""
-        here, kind = name_entries(inside, scope), bundle.get("type")
-        near = (*near, here)
+        """The person whom all of a document or message is about; empty if there is none. ``near``:
+        what it holds is the last of it."""
+        kind = bundle.get("type")
         found: Found = {}
         if kind == "document":
             for place, composition in find_heads(inside, "Composition"):
@@ -159,7 +159,7 @@ class Persons:
         if kind != "message":
             return ""
         focus = [
-            here.get(scope.name_of(text, place.base), _NOBODY)[1]
+            near[-1].get(scope.name_of(text, place.base), _NOBODY)[1]
             for place, header in find_heads(inside, "MessageHeader")
             for text, _ in _references(header, ("focus",))
         ]
@@ -167,7 +167,8 @@ class Persons:
         for place, inner in inside:
             if inner.get("resourceType") == "Bundle" and any(inner is each for each in focus):
                 within = list(list_entries(inner, place.url, place.base, scope))
-                persons.add(self._case(inner, within, near, scope))
+                around = (*near, name_entries(within, scope))
+                persons.add(self._case(inner, within, around, scope))
         return persons.pop() if len(persons) == 1 else ""
 
     def _name(self, found: Found, scope: Scope) -> str:
@@ -188,7 +189,6 @@ class Persons:
             and isinstance(value := identifier.get("value"), str)
         }
         return f"{self.how.system}|{values.pop()}" if len(values) == 1 else ""
-
 
     def _know_case(
         self, bundle: JsonObject, inside: list[tuple[Place, JsonObject]], scope: Scope

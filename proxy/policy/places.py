@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from proxy.fhir.codec import Json, JsonObject
@@ -69,20 +69,35 @@ def find_heads(
     return found[:1] if inside and found and found[0] is inside[0] else found
 
 
-def name_entries(inside: list[tuple[Place, JsonObject]], scope: Scope) -> Named:
-    """The entries by what references call them: their identity, and, where that is no URL of a
-    resource, their type and id. Of several with one name the first counts. What has no name stands
-    under its URL."""
-    near: dict[str, tuple[str, JsonObject]] = {}
-    for place, resource in inside:
-        if place.identity:
-            near.setdefault(place.identity, (place.identity, resource))
-    for place, resource in inside:
-        type_name, id = resource.get("resourceType"), resource.get("id")
-        urn = not place.identity or place.identity.startswith("urn:")
+def group_entries(
+    inside: Sequence[tuple[str, JsonObject | None]], scope: Scope
+) -> dict[str, list[int]]:
+    """The entries, each by its identity (empty without one) and what it holds, by what references
+    call them: their identity, and, where that is no URL of a resource, their type and id, as
+    converters write it, unless it is the identity of another."""
+    names: dict[str, list[int]] = {}
+    for at, (identity, _) in enumerate(inside):
+        if identity:
+            names.setdefault(identity, []).append(at)
+    nameless: dict[str, list[int]] = {}
+    for at, (identity, resource) in enumerate(inside):
+        type_name, id = (resource or {}).get("resourceType"), (resource or {}).get("id")
+        urn = not identity or identity.startswith("urn:")
         if urn and isinstance(id, str) and isinstance(type_name, str) and type_name in RESOURCES:
             own = scope.name_of(f"{type_name}/{id}", scope.bases.main)
-            near.setdefault(own, (place.identity or own, resource))
+            if own and own not in names:
+                nameless.setdefault(own, []).append(at)
+    return {**names, **nameless}
+
+
+def name_entries(inside: list[tuple[Place, JsonObject]], scope: Scope) -> Named:
+    """The entries by what references call them (:func:`group_entries`). Of several with one name
+    the first counts. What has no name stands under its URL."""
+    near: dict[str, tuple[str, JsonObject]] = {}
+    grouped = group_entries([(place.identity, resource) for place, resource in inside], scope)
+    for name, (at, *_) in grouped.items():
+        place, resource = inside[at]
+        near[name] = (place.identity or name, resource)
     for place, resource in inside:
         near.setdefault(place.url, (place.url, resource))
     return near

@@ -65,6 +65,7 @@ class _Nameless:
 
     def show_person(self, bearer: str) -> str:
         return "x"
+
     def offset(self, person: str, low: int, high: int) -> int:
         return low
 
