@@ -97,21 +97,26 @@ class Ages:
 
     def birth_date(self, obj: JsonObject, out: JsonObject, scope: Scope) -> None:
         """birthDate of a person past the oldest age goes, its sibling with it."""
-        if "birthDate" in out and self._is_past(obj, out, "birthDate", scope):
-            del out["birthDate"]
-            out.pop("_birthDate", None)
+        self._drop_past(obj, out, "birthDate", scope)
 
     def born(self, obj: JsonObject, out: JsonObject, scope: Scope) -> None:
         """FamilyMemberHistory.born[x] in each of its forms."""
-        for name in ("bornDate", "bornString"):
-            if name in out and self._is_past(obj, out, name, scope):
-                del out[name]
-                out.pop("_" + name, None)
-        period, shown = obj.get("bornPeriod"), out.get("bornPeriod")
-        if isinstance(period, dict) and isinstance(shown, dict):
-            name = "start" if period.get("start") else "end"
-            if self._is_past(period, shown, name, scope):
-                del out["bornPeriod"]
+        for name in ("bornDate", "bornString", "bornPeriod"):
+            self._drop_past(obj, out, name, scope)
+
+    def _drop_past(self, obj: JsonObject, out: JsonObject, name: str, scope: Scope) -> None:
+        """The birth date, or Period of it, ``name`` goes if it is past the oldest age."""
+        if name not in out:
+            return
+        when, shown = obj.get(name), out[name]
+        if isinstance(when, dict) and isinstance(shown, dict):
+            end = "end" if when.get("start") is None else "start"
+            past = self._is_past(when, shown, end, scope)
+        else:
+            past = self._is_past(obj, out, name, scope)
+        if past:
+            del out[name]
+            out.pop("_" + name, None)
 
     def _is_past(self, obj: JsonObject, out: JsonObject, name: str, scope: Scope) -> bool:
         """Whether a birth date is past the oldest age, as stored or, moved, as shown."""
@@ -149,13 +154,8 @@ class Ages:
         codings = _codings(obj.get("code"))
         if not BIRTH_EVENTS.isdisjoint(codings):
             self._made(obj, out, scope)
-        if (
-            BIRTH_DATE in codings
-            and "valueDateTime" in out
-            and self._is_past(obj, out, "valueDateTime", scope)
-        ):
-            del out["valueDateTime"]
-            out.pop("_valueDateTime", None)
+        if BIRTH_DATE in codings:
+            self._drop_past(obj, out, "valueDateTime", scope)
         coded = not AGE_CODES.isdisjoint(codings)
         known = any(self._knows(system) for system, _ in codings)
         quantity, shown = obj.get("valueQuantity"), out.get("valueQuantity")
@@ -178,16 +178,10 @@ class Ages:
 
     def _made(self, obj: JsonObject, out: JsonObject, scope: Scope) -> None:
         """When an Observation was made, if that was at the birth of someone past the oldest age."""
+        if "effectiveTiming" in out:  # it says when in more ways than one
+            del out["effectiveTiming"]
         for name in _MADE & out.keys():
-            when, shown = obj.get(name), out[name]
-            if isinstance(when, dict) and isinstance(shown, dict):
-                part = next((p for p in ("start", "end") if when.get(p) is not None), "")
-                past = not part or self._is_past(when, shown, part, scope)
-            else:
-                past = self._is_past(obj, out, name, scope)
-            if past:
-                del out[name]
-                out.pop("_" + name, None)
+            self._drop_past(obj, out, name, scope)
 
     def _knows(self, system: str) -> bool:
         return bool(system) and (self.codes is None or is_listed(system, self.codes))
