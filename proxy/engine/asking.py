@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 
 from proxy.engine.answers import (
@@ -16,7 +16,8 @@ from proxy.engine.answers import (
     read_bundle,
 )
 from proxy.engine.context import Context, ask_all, ask_one
-from proxy.engine.messages import Answer, Ask
+from proxy.engine.messages import Answer, Ask, Pairs
+from proxy.engine.spellings import spell
 from proxy.errors import TooCostly
 
 Rows = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", list[Row]]
@@ -25,6 +26,7 @@ Paging = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", Bundl
 Pick = Callable[[Bundle], list[Row]]
 
 CHUNK = 100  # ids asked for at once
+_ROWS = 200  # asked for at once of what refers to them
 
 
 @dataclass(slots=True)
@@ -62,6 +64,22 @@ def ask_ids(type_: str, ids: list[str]) -> Ask:
     # One more than there can be, since some servers offer a next page after a full one.
     count = str(len(ids) + 1)
     return Ask(path=f"{type_}/_search", form=(("_id", ",".join(ids)), ("_count", count)))
+
+
+def ask_named(names: Iterable[tuple[str, str]]) -> list[Ask]:
+    """The searches for the resources of these types and real ids."""
+    return [ask_ids(type_, ids) for type_, ids in group(names)]
+
+
+def ask_referring(
+    context: Context, type_: str, code: str, names: Sequence[str], more: Pairs = ()
+) -> list[Ask]:
+    """The searches for the resources of the type that refer to one of ``names`` (``Type/id``) by
+    the parameter ``code``. ``more``: what else they ask."""
+    parts = [names[at : at + CHUNK] for at in range(0, len(names), CHUNK)]
+    values = [",".join(spell(context.gateway.bases, part)) for part in parts]
+    count = ("_count", str(_ROWS))
+    return [Ask(path=f"{type_}/_search", form=((code, value), *more, count)) for value in values]
 
 
 def ask_rows(

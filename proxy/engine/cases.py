@@ -16,13 +16,12 @@ from collections.abc import Generator, Iterable, Mapping
 
 from proxy.engine import answers
 from proxy.engine.answers import Bundle, Row
-from proxy.engine.asking import CHUNK, Rows, Work, ask_ids, ask_rows, group
+from proxy.engine.asking import Rows, Work, ask_named, ask_referring, ask_rows, group
 from proxy.engine.context import Context, ask_all
 from proxy.engine.leads import indexed_leads, shown_leads, stored_leads
 from proxy.engine.membership import NOWHERE, Case, Key, Links
 from proxy.engine.messages import Answer, Ask
 from proxy.engine.reveal import load
-from proxy.engine.spellings import spell
 from proxy.engine.subjects import patients_of
 from proxy.errors import TooCostly, UpstreamBroken
 from proxy.policy.compile import View
@@ -34,7 +33,6 @@ Referring = Generator[
 Finding = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", frozenset[Key]]
 
 _ABREAST = 10  # asks without meaning, gathered
-_ROWS = 200  # asked for at once of the Compositions of some patients
 _LEVELS = 4  # references followed backwards from what is bound to no patient
 _FULL = 1_000  # rows that come along with a search before an upstream leaves out the rest
 _REPORT = "Composition"
@@ -146,11 +144,7 @@ class _Judging:
 
     def _search(self, code: str, names: list[str]) -> Rows:
         """The Compositions that refer to one of ``names`` by a search parameter."""
-        asks = []
-        for at in range(0, len(names), CHUNK):
-            value = ",".join(spell(self._context.gateway.bases, names[at : at + CHUNK]))
-            form = ((code, value), ("_count", str(_ROWS)))
-            asks.append(Ask(path=f"{_REPORT}/_search", form=form))
+        asks = ask_referring(self._context, _REPORT, code, names)
         rows = [r for all_ in (yield from ask_rows(self._context, asks, self._work)) for r in all_]
         if any(row.type not in (_REPORT, "") for row in rows):
             raise UpstreamBroken()
@@ -171,8 +165,8 @@ class _Judging:
             if not wanted:
                 return
             level = sorted(wanted)
-            asks = [ask_ids(type_, ids) for type_, ids in group(level)]
-            for rows in (yield from ask_rows(self._context, asks, self._work)):
+            found = yield from ask_rows(self._context, ask_named(level), self._work)
+            for rows in found:
                 for row in rows:
                     if (row.type, row.id) in wanted:
                         self._note(row)

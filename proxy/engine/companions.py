@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 
-from proxy.engine.asking import CHUNK, Work, ask_ids, ask_rows
+from proxy.engine.asking import Work, ask_named, ask_referring, ask_rows
 from proxy.engine.context import Context
 from proxy.engine.messages import Answer, Ask
 from proxy.engine.reveal import load
-from proxy.engine.spellings import spell
 from proxy.errors import UpstreamBroken
 from proxy.fhir.reference import is_id
 
@@ -24,7 +23,6 @@ Meeting = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", bool
 Relating = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", None]
 
 _MOST = 2_000  # Patients kept
-_ROWS = 200  # asked for at once of those related to them
 
 
 def meet(context: Context, bodies: Iterable[bytes], work: Work) -> Meeting:
@@ -50,7 +48,7 @@ def meet(context: Context, bodies: Iterable[bytes], work: Work) -> Meeting:
     base = f"{context.gateway.bases.main}/Patient/"
     ids = sorted(url.removeprefix(base) for url in missing if url.startswith(base))
     ids = [id_ for id_ in ids if is_id(id_)]
-    asks = [ask_ids("Patient", ids[at : at + CHUNK]) for at in range(0, len(ids), CHUNK)]
+    asks = ask_named(("Patient", id_) for id_ in ids)
     for rows in (yield from ask_rows(context, asks, work)):
         for row in rows:
             if row.type == "Patient" and base + row.id in missing:
@@ -63,12 +61,7 @@ def meet(context: Context, bodies: Iterable[bytes], work: Work) -> Meeting:
 def _relate(context: Context, ids: list[str], work: Work) -> Relating:
     """Fetch the RelatedPersons of Patients."""
     names = [f"Patient/{id_}" for id_ in ids]
-    asks = [
-        Ask(path="RelatedPerson/_search",
-            form=(("patient", ",".join(spell(context.gateway.bases, names[at : at + CHUNK]))),
-                  ("_count", str(_ROWS))))
-        for at in range(0, len(names), CHUNK)
-    ]  # fmt: skip
+    asks = ask_referring(context, "RelatedPerson", "patient", names)
     scope = context.scope()
     for rows in (yield from ask_rows(context, asks, work)):
         for row in rows:

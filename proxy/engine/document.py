@@ -22,7 +22,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from proxy.engine.access import may
 from proxy.engine.answers import Row
-from proxy.engine.asking import Work, ask_ids, ask_rows, group
+from proxy.engine.asking import Work, ask_named, ask_rows
 from proxy.engine.assemble import assemble_document, make_entry
 from proxy.engine.companions import meet
 from proxy.engine.context import Context
@@ -103,8 +103,7 @@ def _collect(context: Context, first: Part) -> Parts:
     level, work = first.leads, Work(context.gateway.limits.asks, _TOO_MANY)
     while level := tuple(key for key in level if key not in met):
         met.update(level)
-        asks = [ask_ids(type_, ids) for type_, ids in group(level)]
-        answered = yield from ask_rows(context, asks, work)
+        answered = yield from ask_rows(context, ask_named(level), work)
         bodies = _bodies(level, [row for rows in answered for row in rows])
         yield from meet(context, bodies.values(), work)
         found = [_reveal(context, key, bodies[key]) for key in level if key in bodies]

@@ -10,11 +10,10 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from proxy.engine.access import may
-from proxy.engine.asking import CHUNK, Work, ask_rows
+from proxy.engine.asking import Work, ask_referring, ask_rows
 from proxy.engine.companions import meet
 from proxy.engine.context import Context
 from proxy.engine.messages import Answer, Ask
-from proxy.engine.spellings import spell
 from proxy.engine.targets import (
     Known,
     Name,
@@ -34,7 +33,6 @@ from proxy.policy.verdicts import Verdict
 
 Gathering = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", list[Seen]]
 
-_ROWS = 200  # asked for at once of what refers to the matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +123,9 @@ def _refer(context: Context, include: Include, sources: list[Seen], work: Work) 
     limits = context.view.row_form(include.source, context.caller.claims)
     if not ends or limits is None:
         return []
-    asks = []
-    order = context.gateway.as_stored
-    for at in range(0, len(ends), CHUNK):
-        names = [source.row.key for source in ends[at : at + CHUNK]]
-        value = ",".join(spell(context.gateway.bases, names))
-        form = ((include.parameter.code, value), *limits, *order, ("_count", str(_ROWS)))
-        asks.append(Ask(path=f"{include.source}/_search", form=form))
+    code, names = include.parameter.code, [source.row.key for source in ends]
+    more = (*limits, *context.gateway.as_stored)
+    asks = ask_referring(context, include.source, code, names, more)
     named = {source.name for source in ends}
     found: list[Seen] = []
     for rows in (yield from ask_rows(context, asks, work)):

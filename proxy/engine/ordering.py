@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from proxy.engine.answers import Row, matches, next_url
-from proxy.engine.asking import CHUNK, Work, ask_ids, ask_rows
+from proxy.engine.asking import CHUNK, Work, ask_named, ask_rows
 from proxy.engine.context import Context
 from proxy.engine.messages import Answer, Ask
 from proxy.engine.narrow import Plan
@@ -124,7 +124,7 @@ def _look_up(
     missing = [name for name in names if name not in held]
     found |= {name: Seen(Row(b"", "", "", "match"), None) for name in missing if "/" not in name}
     ids = [name.partition("/")[2] for name in missing if "/" in name]
-    asks = [ask_ids(plan.type, ids[i : i + CHUNK]) for i in range(0, len(ids), CHUNK)]
+    asks = ask_named((plan.type, id_) for id_ in ids)
     for rows in (yield from ask_rows(context, asks, work)):
         wanted = [row for row in rows if row.id in ids]
         for seen in (yield from judge(context, plan, wanted, known, work)):

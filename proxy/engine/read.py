@@ -33,16 +33,32 @@ def read(
     """The reply to a read. What is not shown, deleted, or never was, is one and the same 404."""
     projection = _judge(context, interaction.type, parameters)
     type_, work = interaction.type, Work(context.gateway.limits.asks)
+    ids = _find_ids(context, type_, interaction.id)
+    if not ids:
+        raise NotFound()
     try:
-        body, resource, answer = yield from fetch(context, type_, interaction.id)
-        reply = _reply(context, body, resource, answer, projection)
-        yield from _judge_case(context, body, resource, work)
-        if (yield from meet(context, [body], Work(context.gateway.limits.asks))):
-            reply = _reply(context, body, resource, answer, projection)
+        body, resource, answer = yield from _fetch(context, type_, ids)
+        return (yield from _show(context, body, resource, answer, projection, body, work))
     except NotFound:
-        if _is_asked(context, type_, interaction.id):
-            yield from spend(context, type_, work)
+        yield from spend(context, type_, work)
         raise
+
+
+def _show(
+    context: Context,
+    body: bytes,
+    resource: Resource,
+    answer: Answer,
+    projection: Projection,
+    current: bytes,
+    work: Work,
+) -> Flow:
+    """The reply that shows ``body``, whose current version is ``current``. Companions are fetched
+    only for what shows."""
+    reply = _reply(context, body, resource, answer, projection)
+    yield from _judge_case(context, current, resource, work)
+    if (yield from meet(context, [body], Work(context.gateway.limits.asks))):
+        reply = _reply(context, body, resource, answer, projection)
     return reply
 
 
@@ -53,10 +69,11 @@ def _judge_case(context: Context, body: bytes, resource: Resource, work: Work) -
         raise NotFound()
 
 
-def _is_asked(context: Context, type_: str, shown: str) -> bool:
-    """Whether the upstream is asked for a shown id at all."""
+def _find_ids(context: Context, type_: str, shown: str) -> tuple[str, ...]:
+    """The real ids that a shown id may stand for; none where no resource of the type exists for
+    the caller."""
     form = context.view.row_form(type_, context.caller.claims)
-    return form is not None and bool(context.real_ids(type_, shown))
+    return () if form is None else context.real_ids(type_, shown)
 
 
 def fetch(context: Context, type_: str, shown: str) -> Fetch:
@@ -65,9 +82,13 @@ def fetch(context: Context, type_: str, shown: str) -> Fetch:
     Raises :class:`NotFound` for what is not there (:class:`Deleted` in an identity view), without
     asking where the id cannot be one of ours.
     """
-    if not _is_asked(context, type_, shown):
+    ids = _find_ids(context, type_, shown)
+    if not ids:
         raise NotFound()
-    ids = context.real_ids(type_, shown)
+    return (yield from _fetch(context, type_, ids))
+
+
+def _fetch(context: Context, type_: str, ids: tuple[str, ...]) -> Fetch:
     answers = yield from ask_all(tuple(Ask(path=f"{type_}/{id_}") for id_ in ids))
     return _choose(context, type_, ids, answers)
 
@@ -93,14 +114,11 @@ def vread(
         for current, _ in found[1:]:
             if not context.view.visible(load(current), context.caller.claims):
                 raise NotFound()
-        reply = _reply(context, body, resource, answers[0], projection)
-        yield from _judge_case(context, found[-1][0], resource, work)
-        if (yield from meet(context, [body], Work(context.gateway.limits.asks))):
-            reply = _reply(context, body, resource, answers[0], projection)
+        now = found[-1][0]
+        return (yield from _show(context, body, resource, answers[0], projection, now, work))
     except NotFound:
         yield from spend(context, type_, work)
         raise
-    return reply
 
 
 def _all(
