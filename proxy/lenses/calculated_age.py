@@ -7,7 +7,7 @@ from datetime import date
 
 from proxy.fhir.codec import Json, JsonObject
 from proxy.lenses.ages import age_on, birthday, is_older
-from proxy.lenses.context import DATA_ABSENT_REASON
+from proxy.lenses.context import absent
 from proxy.lenses.dates import read_date
 from proxy.lenses.numbers import UCUM
 
@@ -41,8 +41,7 @@ def show_age(birth_date: Json, today: date, oldest: int | None) -> JsonObject:
     age shown exactly, or None. One that cannot be told has a reason in place of its value."""
     found = calculate_age(birth_date, today)
     if found is None:
-        reason: Json = {"extension": [{"url": DATA_ABSENT_REASON, "valueCode": "unknown"}]}
-        return {"_value": reason, "unit": UNITS["a"], "system": UCUM, "code": "a"}
+        return {"_value": absent("unknown"), "unit": UNITS["a"], "system": UCUM, "code": "a"}
     value, code = found
     shown: JsonObject = {"value": value}
     if oldest is not None and is_older(birth_date, oldest, today):

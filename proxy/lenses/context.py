@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import date
 from typing import TYPE_CHECKING, Protocol
 
-from proxy.fhir.codec import Json
+from proxy.fhir.codec import JsonObject
 
 if TYPE_CHECKING:
     from proxy.lenses.scrub import Known
@@ -41,9 +41,14 @@ class LensContext(Protocol):
         of any other, ``#id`` behind it for a contained one. Empty if it has no name."""
 
 
-def masked() -> Json:
-    """An element that is present and withheld (R4 data-absent-reason ``masked``), always new."""
-    return {"extension": [{"url": DATA_ABSENT_REASON, "valueCode": "masked"}]}
+def absent(reason: str) -> JsonObject:
+    """What stands for a value that is not there (R4 data-absent-reason), always new."""
+    return {"extension": [{"url": DATA_ABSENT_REASON, "valueCode": reason}]}
+
+
+def masked() -> JsonObject:
+    """An element that is present and withheld, always new."""
+    return absent("masked")
 
 
 DATA_ABSENT_REASON = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"

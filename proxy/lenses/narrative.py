@@ -8,7 +8,7 @@ from typing import Final
 
 from proxy.fhir.codec import Json
 from proxy.lenses import LensKind, LensMethod, Transform, lens
-from proxy.lenses.context import DATA_ABSENT_REASON
+from proxy.lenses.context import masked
 
 # Stands for a div until the rest of its resource is made; known by identity.
 PENDING: Final[str] = "".join(("\0", "pending"))
@@ -43,7 +43,7 @@ class MaskNarrative(LensMethod):
 def masked_narrative(text: str = "MASKED") -> Json:
     """The fixed Narrative with ``text`` (already escaped), always new."""
     return {
-        "extension": [{"url": DATA_ABSENT_REASON, "valueCode": "masked"}],
+        **masked(),
         "status": "empty",
         "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><p>{text}</p></div>',
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from proxy.fhir.codec import Json, encode
+from proxy.fhir.codec import Json, JsonObject, encode
 from proxy.lenses import LensKind, LensMethod, Transform, lens
 from proxy.lenses.context import LensContext
 from proxy.lenses.identity import PERSON, PERSON_LETTERS
@@ -61,8 +61,7 @@ class Surrogate(LensMethod):
             if type_code == INNER:
                 person += " " + encode(stored).decode()
             stand_in = f"{family}-{context.namer.show_person(person)}"
-            use = value.get("use")
-            shown: dict[str, Json] = {"use": use} if isinstance(use, str) and use in _USES else {}
+            shown = _show_use(value)
             if text is not None and parts == [None, None]:
                 return {**shown, "text": f"{given} {stand_in}"}
             return {**shown, "family": stand_in, "given": [given]}
@@ -79,14 +78,19 @@ def _keep(value: Json, family: str, given: str) -> Json | None:
         return value if first == given and _is_stand_in(last, family) else None
     if not isinstance(value, dict):
         return None
-    use = value.get("use")
-    shown: dict[str, Json] = {"use": use} if isinstance(use, str) and use in _USES else {}
+    shown = _show_use(value)
     if "text" in value:
         text = _keep(value["text"], family, given) if isinstance(value["text"], str) else None
         return None if text is None else {**shown, "text": text}
     if value.get("given") != [given] or not _is_stand_in(value.get("family"), family):
         return None
     return {**shown, "family": value["family"], "given": [given]}
+
+
+def _show_use(name: JsonObject) -> JsonObject:
+    """What shows of any name: what it is used for."""
+    use = name.get("use")
+    return {"use": use} if isinstance(use, str) and use in _USES else {}
 
 
 def _is_stand_in(name: Json, family: str) -> bool:

@@ -234,9 +234,8 @@ class Ages:
 
 def _mask(out: JsonObject) -> None:
     """In place: a complex value that is there and withheld."""
-    hidden = masked()
     out.clear()
-    out.update(hidden if isinstance(hidden, dict) else {})
+    out.update(masked())
 
 
 def _mask_samples(out: JsonObject) -> None:

@@ -17,7 +17,7 @@ from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.reference import parse_reference
 from proxy.fhir.referring import reference_texts
 from proxy.lenses.calculated_age import show_age
-from proxy.lenses.context import DATA_ABSENT_REASON, Naming
+from proxy.lenses.context import Naming, absent
 from proxy.lenses.identity import canonical_document
 from proxy.lenses.narrative import masked_narrative
 from proxy.lenses.pseudonyms import show_document_identifier
@@ -59,7 +59,7 @@ class Anonymized:
         if not isinstance(original, dict) or _NAMES.isdisjoint(original):
             original = show_document_identifier(obj.get("identifier"), scope)
         if not original:
-            original = {"extension": [{"url": DATA_ABSENT_REASON, "valueCode": "unknown"}]}
+            original = absent("unknown")
         relations: list[Json] = [{"code": "transforms", "targetIdentifier": original}]
         if "relatesTo" in out:
             relations += self._carried(obj.get("relatesTo"), scope)

@@ -71,6 +71,11 @@ class Draft:
     def identity(self) -> bool:
         return "view" in self.settings
 
+    @property
+    def lines(self) -> list[PathLine | TypeLine]:
+        """The lines of ``elements``, then those of ``datatypes``."""
+        return [*self.elements.values(), *self.datatypes.values()]
+
     def under(self, table: str) -> Mapping[str, Setting]:
         """The settings of one table, without its name."""
         front = table + "."

@@ -61,8 +61,7 @@ def _from_upstream(draft: Draft, findings: Findings) -> None:
     """Names are taken for stand-ins only where what is stored says that they are."""
     if "requires" in draft.settings:
         return
-    lines: list[PathLine | TypeLine] = [*draft.elements.values(), *draft.datatypes.values()]
-    for line in lines:
+    for line in draft.lines:
         if line.method.param("from") == "upstream":
             what = "what the upstream shows is no pseudonym unless its label says so"
             findings.wrong(line.source, what, 'write requires = ["PSEUDED"] at the top')
@@ -280,8 +279,7 @@ def _ids(draft: Draft, findings: Findings) -> None:
     """A view must say whose ids it shows as they are."""
     if "ids.default" in draft.settings:
         return
-    lines: list[PathLine | TypeLine] = [*draft.elements.values(), *draft.datatypes.values()]
-    makes = [line.source for line in lines if line.method.name == "pseudonymize"]
+    makes = [line.source for line in draft.lines if line.method.name == "pseudonymize"]
     makes += [s.source for s in draft.under("ids").values() if s.value == "pseudonym"]
     if makes:
         own = [source for source in makes if source.file == draft.file.file]
@@ -297,8 +295,7 @@ def _ids(draft: Draft, findings: Findings) -> None:
 
 def _shifts(draft: Draft, findings: Findings) -> None:
     """All dates of a person move by one offset, else the intervals between them would not stay."""
-    lines: list[PathLine | TypeLine] = [*draft.elements.values(), *draft.datatypes.values()]
-    shifts = [line for line in lines if line.method.name == "shift"]
+    shifts = [line for line in draft.lines if line.method.name == "shift"]
     for line in shifts[1:]:
         if line.method != shifts[0].method:
             findings.wrong(
@@ -317,8 +314,7 @@ def _doubts(draft: Draft, shown: frozenset[str], findings: Findings) -> None:
             "there is no [codes], so local codes show, which can be record numbers",
             "list the public code systems under [codes]",
         )
-    lines: list[PathLine | TypeLine] = [*draft.elements.values(), *draft.datatypes.values()]
-    for scrubbed in lines:
+    for scrubbed in draft.lines:
         if scrubbed.method.name == "scrub":
             findings.doubtful(
                 scrubbed.source,

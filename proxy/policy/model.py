@@ -142,6 +142,12 @@ class Policy:
     served: bool = True  # False: a base that is only extended
     digest: str = ""
 
+    @property
+    def methods(self) -> list[Method]:
+        """The methods of ``elements``, then those of ``datatypes``."""
+        lines = [rule.method for rule in self.datatypes.values()]
+        return [rule.method for rule in self.elements] + lines
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:

@@ -23,7 +23,7 @@ from proxy.fhir.structure import RESOURCES
 from proxy.lenses.scrub import Known
 from proxy.lenses.shift import Shifting, read_shift
 from proxy.policy.known import PERSONS, know, persons_in
-from proxy.policy.model import Method, Policy
+from proxy.policy.model import Policy
 from proxy.policy.places import Named, Place, find_heads, list_entries, name_entries
 from proxy.policy.scope import Scope
 
@@ -46,17 +46,12 @@ class State(NamedTuple):
 
 def shifting(policy: Policy) -> Shifting | None:
     """How the policy shifts dates; None if it does not. All its lines say the same."""
-    return next((read_shift(dict(m.params)) for m in _methods(policy) if m.name == "shift"), None)
+    return next((read_shift(dict(m.params)) for m in policy.methods if m.name == "shift"), None)
 
 
 def scrubs(policy: Policy) -> bool:
     """Whether the policy scrubs any text."""
-    return any(method.name == "scrub" for method in _methods(policy))
-
-
-def _methods(policy: Policy) -> list[Method]:
-    lines = [line.method for line in policy.datatypes.values()]
-    return [rule.method for rule in policy.elements] + lines
+    return any(method.name == "scrub" for method in policy.methods)
 
 
 @cache

@@ -46,9 +46,7 @@ class Resources:
         self.persons = Persons.of(policy)
         self._profiles = policy.profiles
         self._labels = policy.labels
-        methods = [rule.method for rule in policy.elements]
-        methods += [rule.method for rule in policy.datatypes.values()]
-        self._narrates = any(m.name == "narrative" and m.param("from") for m in methods)
+        self._narrates = any(m.name == "narrative" and m.param("from") for m in policy.methods)
         self._requires = frozenset(policy.requires)
 
     def root(self, resource: JsonObject, scope: Scope) -> JsonObject | None:
