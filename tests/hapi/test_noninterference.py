@@ -97,8 +97,8 @@ class Shelf:
 
     async def _write(self, resources: dict[Key, JsonObject]) -> None:
         ordered = sorted(resources, key=lambda key: rank(key[0]))
+        self.held |= resources  # at once: where one is refused, the others are there all the same
         await self._send([_entry("PUT", key, resources[key]) for key in ordered])
-        self.held |= resources
 
     async def clear(self, but: AbstractSet[Key] = frozenset()) -> None:
         """Delete all of ours, but for some."""
