@@ -8,11 +8,18 @@ fixed OperationOutcome and whose log holds nothing of the request.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
+import socket
+import struct
+import sys
+import termios
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
@@ -37,8 +44,13 @@ MAX_HEADERS = 100
 
 KEEP_ALIVE = 75.0  # seconds an idle or half-sent request may hold a connection
 LINGERING = 2.0  # seconds the rest of a refused body is read, so that the answer arrives
+# A client takes at least so many bytes of what waits for it, each time so many seconds have passed.
+TAKING_BYTES = 32 * 1024
+TAKING_SECONDS = 30.0
 
 NOT_HTTP = "The request is not valid HTTP/1.1."
+
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time (socket(7))
 
 # aiohttp's own words for a limit that has no exception class of its own.
 _TOO_MANY_HEADERS = "Too many headers received"
@@ -54,7 +66,54 @@ def judge_parser_error(raised: BaseException) -> ProxyError:
 
 
 class Protocol(RequestHandler):
-    """One connection. Overrides the places where aiohttp speaks for itself."""
+    """One connection. Overrides the places where aiohttp speaks for itself, and closes one whose
+    client does not take what it asked for: aiohttp would hold the answer for as long."""
+
+    def __init__(self, manager: web.Server, **kwargs: Any) -> None:
+        super().__init__(manager, **kwargs)
+        self._sent = 0  # bytes of all answers that have ended
+        self._sending: AbstractStreamWriter | None = None
+        self._look: asyncio.TimerHandle | None = None
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        if self._look is None and self.transport is not None:
+            self._look_later(self.transport)
+        self._sending = request.writer
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self._sending = None
+            self._sent += request.writer.output_size
+
+    def _look_later(self, transport: asyncio.Transport) -> None:
+        taken = self._taken(transport)
+        self._look = self._loop.call_later(TAKING_SECONDS, self._judge_taking, transport, taken)
+
+    def _judge_taking(self, transport: asyncio.Transport, before: int) -> None:
+        """Close at once if too little was taken; what is closed and not all taken counts too."""
+        self._look = None
+        if transport.get_write_buffer_size() == 0:
+            return
+        if self._taken(transport) - before < TAKING_BYTES:
+            # Reset, so that the kernel does not go on holding what it has.
+            held = transport.get_extra_info("socket")
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            transport.abort()
+        else:
+            self._look_later(transport)
+
+    def _taken(self, transport: asyncio.Transport) -> int:
+        """Bytes that the client's side has got."""
+        sending = self._sending.output_size if self._sending else 0
+        return self._sent + sending - transport.get_write_buffer_size() - _in_kernel(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -102,6 +161,15 @@ class Protocol(RequestHandler):
 
     def log_debug(self, *args: Any, **kwargs: Any) -> None:
         """Silent: aiohttp's debug lines carry exceptions with the client's bytes."""
+
+
+def _in_kernel(transport: asyncio.Transport) -> int:
+    """Bytes that the kernel holds until the client's side has got them, megabytes at times; 0 where
+    it does not tell (tcp(7), SIOCOUTQ)."""
+    with suppress(OSError):
+        told = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(told, sys.byteorder)
+    return 0
 
 
 class Listener(web.Server):

@@ -1,16 +1,21 @@
-"""R-DS-1 to R-DS-4 on the product: long bodies, deep JSON, exact numbers, long requests."""
+"""R-DS-1 to R-DS-5 on the product: long bodies, deep JSON, exact numbers, long requests, and
+clients that are slow."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
+import resource
+import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy.fhir.codec import JsonObject
+from proxy.shell import protocol
 from tests.security.product import INV, LDS, ROLES, product, stored, token
 from tests.security.test_upstream import acting, other
 from tests.shell.support import assert_outcome, parts, talk
@@ -189,3 +194,79 @@ async def test_many_form_parameters(tmp_path: Path) -> None:
         )
         assert (answer.status, answer.code) == (400, "invalid")
         assert log == []
+
+
+LINGERERS = 1_000  # connections that send a byte of their headers now and then
+READERS = 8  # that take a byte of their answers now and then
+LONG = 8_000_000  # bytes of an answer: more than two sockets hold
+
+
+async def test_r_ds_5_slow_clients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R-DS-5: who sends headers byte by byte, and who takes an answer byte by byte, is closed after
+    the time that is set; another client is served meanwhile."""
+    monkeypatch.setitem(protocol.HANDLER_ARGS, "keepalive_timeout", 2.0)
+    monkeypatch.setattr(protocol, "TAKING_SECONDS", 1.0)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    text = b'{"resourceType":"Patient","id":"1","gender":"female","language":"%s"}'
+    async with acting(other(text % (b"x" * LONG))), product(tmp_path) as running:
+        lingerers = [await asyncio.open_connection("127.0.0.1", running.port)
+                     for _ in range(LINGERERS)]  # fmt: skip
+        readers = [await ask_and_wait(running.port) for _ in range(READERS)]
+        begun, held = time.monotonic(), {*range(LINGERERS)}
+        while held and time.monotonic() - begun < 60:
+            for number in tuple(held):
+                reader, writer = lingerers[number]
+                if reader.at_eof() or writer.transport.is_closing():
+                    held.discard(number)
+                else:
+                    writer.write(b"G")
+            assert (await running.ask(None, "GET", "/healthz")).status == 200
+            await asyncio.sleep(0.2)
+        assert held == set()
+        assert max([await take_slowly(connection) for connection in readers]) < LONG
+        assert (await running.get(INV, "/Patient/1")).status == 200
+        for _, writer in lingerers:
+            writer.close()
+
+
+async def ask_and_wait(port: int) -> socket.socket:
+    """A connection that has asked for something long and takes nothing yet."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(connection, ("127.0.0.1", port))
+    head = f"GET /fhir/Patient/1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token(INV)}\r\n\r\n"
+    await loop.sock_sendall(connection, head.encode())
+    return connection
+
+
+async def take_slowly(connection: socket.socket) -> int:
+    """How many bytes were taken, one now and then, until the connection was reset."""
+    loop, taken = asyncio.get_running_loop(), 0
+    with suppress(OSError):
+        async with asyncio.timeout(60):
+            while connection.getpeername():
+                taken += len(await loop.sock_recv(connection, 1))
+                await asyncio.sleep(0.05)
+    connection.close()
+    return taken
+
+
+async def test_r_ds_5_slow_is_not_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes little, but as much as is asked for, gets all of it, and the next answer too."""
+    monkeypatch.setattr(protocol, "TAKING_SECONDS", 0.2)
+    monkeypatch.setattr(protocol, "TAKING_BYTES", 1_000)
+    text = b'{"resourceType":"Patient","id":"1","gender":"female","language":"%s"}'
+    async with acting(other(text % (b"x" * LONG))), product(tmp_path) as running:
+        connection, taken, loop = await ask_and_wait(running.port), 0, asyncio.get_running_loop()
+        begun = time.monotonic()
+        while taken < LONG:
+            part = await loop.sock_recv(connection, 400_000)
+            assert part
+            taken += len(part)
+            await asyncio.sleep(0.002)
+        assert time.monotonic() - begun > 2 * protocol.TAKING_SECONDS
+        connection.close()
+        assert (await running.get(INV, "/Patient/1")).status == 200

@@ -25,6 +25,7 @@ TEXT = " ".join((REPOSITORY / "docs" / "operation.md").read_text().split())
         f"| {request.MAX_HEADER_BYTES // 1024} KiB, {protocol.MAX_HEADERS} of them |",
         f"| time for a body to arrive | {request.BODY_SECONDS:.0f} s |",
         f"that do not end | {protocol.KEEP_ALIVE:.0f} s |",
+        f"{protocol.TAKING_BYTES // 1024} KiB each {protocol.TAKING_SECONDS:.0f} s |",
         f"a template: `{log.TEMPLATES['read'].replace('{type}', 'Patient')}`",
         "Asked with " + ", ".join(f"`{name}`" for name in sorted(upstream.HEADERS)[:-1]),
     ],
