@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests import oracle_facts as facts
 from tests.oracle_facts import Json, Prop, as_list, clean_dar
-from tests.oracle_persons import method_of, shift
+from tests.oracle_persons import method_of, move_weekdays, shift
 from tests.oracle_required import Required
 from tests.oracle_rules import (
     KEEP,
@@ -306,6 +306,8 @@ class Elements(Required):
                 out["modifierExtension"] = modifiers
         if code in facts.QUANTITIES and "code" in value and not {"code", "_code"} & set(out):
             out.pop("system", None)
+        if code == "Timing.repeat" and method_of(self.policy) is not None:
+            move_weekdays(out, place.days)
         banded = self.aged(kind, parent, prop, value, place)
         if prop.name in AT_BIRTH and banded is None and method_of(self.policy) is not None:
             end = "end" if value.get("start") is None else "start"

@@ -12,6 +12,7 @@ from proxy.policy.model import Method, Policy
 from tests.oracle_facts import Json, as_list, is_resource, read_day
 from tests.oracle_scope import BundleScope, Place, bundle_scope, identify, split
 
+WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 # Where a type names its patient by another element than patient or subject.
 OTHERS = {
     "Appointment": ["participant.actor"],
@@ -174,6 +175,19 @@ def name_of(about: dict[str, Json], place: Place, method: Method) -> str | None:
         if isinstance(i, dict) and i.get("system") == system and isinstance(i.get("value"), str)
     }
     return f"{system}|{values.pop()}" if len(values) == 1 else None
+
+
+def move_weekdays(repeat: dict[str, Json], days: int | None) -> None:
+    """Days of the week move with the dates; all of them go where one is unknown or nobody's."""
+    listed = repeat.get("dayOfWeek")
+    if not isinstance(listed, list):
+        return
+    if days is None or not all(day is None or day in WEEK for day in listed):
+        repeat.pop("dayOfWeek")
+        repeat.pop("_dayOfWeek", None)
+        return
+    later = {day: WEEK[(at + days) % 7] for at, day in enumerate(WEEK)}
+    repeat["dayOfWeek"] = [None if day is None else later[str(day)] for day in listed]
 
 
 def shift(code: str, text: Json, days: int | None) -> Json | None:

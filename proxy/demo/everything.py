@@ -89,7 +89,7 @@ def complexes(story: Story) -> dict[str, Json]:
         "Signature": signed,
         "Timing": {"event": [story.time(12)],
                    "repeat": {"boundsPeriod": period, "frequency": 2, "period": 1,
-                              "periodUnit": "d"}},
+                              "periodUnit": "wk", "dayOfWeek": ["mon", "thu"]}},
         "ContactDetail": {"name": story.name, "telecom": [mail]},
         "Contributor": {"type": "author", "name": story.clinician,
                         "contact": [{"name": story.clinician}]},

@@ -30,6 +30,7 @@ DEFAULT_RANGE = (-365, -1)
 # By how much an end of a shown date without a day can differ from the moved end of the stored one:
 # half a year, since it is their middle that moves; and a day for servers in other time zones.
 _SLACK = timedelta(days=184)
+_WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class Shifting(NamedTuple):
@@ -77,6 +78,13 @@ def _moved(end: object, offset: int, slack: timedelta) -> date | None:
         return None
 
 
+def move_weekday(code: Json, offset: int) -> str | None:
+    """The day of the week (R4, days-of-week) ``offset`` days later; None for what is none."""
+    if code not in _WEEK:
+        return None
+    return _WEEK[(_WEEK.index(str(code)) + offset) % len(_WEEK)]
+
+
 @lens("shift")
 class Shift(LensMethod):
     """A date moved by as many days as all dates of the same person.
@@ -86,7 +94,8 @@ class Shift(LensMethod):
     of the Patient's identifier that names the person; without it the Patient's URL does.
 
     Intervals between dates of one person, the time of day, fractions of seconds and the time zone
-    stay; days are counted by the calendar, leap days too. A date without a day moves from its
+    stay; days are counted by the calendar, leap days too, and days of the week (of a Timing) move
+    along. A date without a day moves from its
     middle (2 July; the 16th, in February the 15th) and stays as short. What leaves the calendar
     (years 1 to 9999) is masked, and so is the date of no person or of several.
 

@@ -14,18 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from proxy.fhir import match, registry
 from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.reference import parse_reference
 from proxy.fhir.structure import RESOURCES
 from proxy.lenses.scrub import Known
-from proxy.lenses.shift import Shifting, read_shift
+from proxy.lenses.shift import Shifting, move_weekday, read_shift
 from proxy.policy.known import PERSONS, know, persons_in
 from proxy.policy.model import Policy
 from proxy.policy.places import Named, Place, find_heads, list_entries, name_entries
 from proxy.policy.scope import Scope
+
+if TYPE_CHECKING:
+    from proxy.policy.complexes import Hook
 
 CODES = ("patient", "subject")
 # Absolute URL to the Patient, as far as it is at hand.
@@ -116,6 +119,11 @@ class Persons:
     def leave(self, state: State, scope: Scope) -> None:
         """Undo :meth:`enter`."""
         scope.offset, scope.together, scope.near, scope.known, scope.whole = state
+
+    def hooks(self, type_name: str) -> list[Hook]:
+        """What is done to a shown object of the type after its walk: the days of the week on which
+        something is repeated would tell the offset but for whole weeks."""
+        return [_move_weekdays] if self.how is not None and type_name == "Timing.repeat" else []
 
     def offset(self, person: str, scope: Scope) -> int | None:
         """The offset of a person by name; None for nobody."""
@@ -253,6 +261,22 @@ def _patients(
             if kind == "Patient":
                 found[called] = held
     return found
+
+
+def _move_weekdays(obj: JsonObject, out: JsonObject, scope: Scope) -> None:
+    """Days of the week go unless all are known and move."""
+    listed = out.get("dayOfWeek")
+    if listed is None:
+        return
+    days = listed if scope.offset is not None and isinstance(listed, list) else []
+    moved: list[Json] = [
+        None if day is None else move_weekday(day, scope.offset or 0) for day in days
+    ]
+    if [day is None for day in moved] == [day is None for day in days] and moved:
+        out["dayOfWeek"] = moved
+    else:
+        del out["dayOfWeek"]
+        out.pop("_dayOfWeek", None)
 
 
 def _called(resource: JsonObject, scope: Scope) -> str:

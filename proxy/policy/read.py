@@ -141,10 +141,6 @@ def _fold(key: tuple[str, ...], entries: list[Entry]) -> Entry:
     return Entry(key, tree, source, first.text)
 
 
-def _not_yet(source: Source, name: str, findings: Findings) -> None:
-    findings.wrong(source, f"{name} is not yet supported", "take it out")
-
-
 def _element(entry: Entry, draft: Draft, findings: Findings) -> None:
     try:
         path = read_path(entry.key[1])
@@ -160,7 +156,8 @@ def _element(entry: Entry, draft: Draft, findings: Findings) -> None:
         findings.wrong(entry.source, what, f"write {path.respelt}")
     method = read_method(entry, findings)
     if path.steps[-1].predicate and len(path.steps) == 1:
-        _not_yet(entry.source, "a predicate on a whole type, which selects resources,", findings)
+        what = "a predicate on a whole type would select resources, which is for rows"
+        findings.wrong(entry.source, what, f"write it as where under [rows.{path.plain}]")
         return
     if path.key in draft.elements:
         first = draft.elements[path.key].source

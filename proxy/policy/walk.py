@@ -158,6 +158,8 @@ class Compiler:
         if is_quantity(site.type) and site.decision.mode.kind == "keep":
             hooks += complexes.quantity_codes(self.policy)
         hooks += ages.hooks(site.type, self.policy)
+        if self.resources.persons is not None:
+            hooks += self.resources.persons.hooks(site.type)
         if self.anonymized is not None:
             hooks += self.anonymized.hooks(site.type)
         for element, stem in DEPENDENT.get(site.type, ()):

@@ -253,7 +253,7 @@ PLANTS = (
           what="shows less than Composition.section without it",
           mend='"Composition.section.where((code.exists()).not())" = "keep"'),
     plant("a predicate on a whole type", "elements",
-          f'"Organization.where({RR7})" = "keep"', what="not yet", mend="take it out"),
+          f'"Organization.where({RR7})" = "keep"', what="for rows", mend="[rows.Organization]"),
     plant("another function in a path", "elements", '"Patient.name.first()" = "keep"',
           what="first() is not a step", mend="where(…) alone"),
     plant("misspelt datatype", "datatypes", '"Adress.line" = "keep"', what="Adress is not",

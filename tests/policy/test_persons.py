@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -70,9 +71,9 @@ def dates(resource: Any, policy: str = SHIFTED) -> list[str | None]:
 
 def found(value: Any, name: str = "") -> list[str | None]:
     if isinstance(value, dict):
-        return [date for key, inner in value.items() for date in found(inner, key)]
+        return [day for key, inner in value.items() for day in found(inner, key)]
     if isinstance(value, list):
-        return [date for inner in value for date in found(inner, name)]
+        return [day for inner in value for day in found(inner, name)]
     if name in ("valueCode",) and value == "masked":
         return [None]
     return [value[:10]] if isinstance(value, str) and DATED.match(value) else []
@@ -292,3 +293,36 @@ def test_birth_dates_of_the_oldest_go(born: str, offset: int, stays: bool) -> No
     shown = Case(SHIFTED).reveal(patient(person, birthDate=born))
     assert ("birthDate" in shown) is stays
     assert "_birthDate" not in shown
+
+
+WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+@pytest.mark.parametrize(
+    ("subject", "stored", "stays"),
+    [
+        ("Patient/p", ["mon", "sat"], True),
+        ("Patient/q", ["sun"], True),
+        (None, ["mon"], False),
+        ("Patient/p", ["mon", "MON"], False),
+        ("Patient/p", ["mon", "day"], False),
+        ("Patient/p", [], False),
+    ],
+)
+def test_days_of_the_week_move_with_dates(
+    subject: str | None, stored: list[str], stays: bool
+) -> None:
+    """What is repeated on the weekday of its first day still is; of nobody, or where one is no day
+    of the week, none is shown."""
+    day = date(2026, 3, 2) + timedelta(days=WEEK.index(stored[0]) if stored else 0)
+    repeat = {"boundsPeriod": {"start": day.isoformat()}, "dayOfWeek": stored, "count": 3}
+    held = observation(subject or {}, effectiveTiming={"repeat": repeat})
+    revealed: Any = Case(SHIFTED).reveal(held)
+    shown = revealed["effectiveTiming"]["repeat"]
+    assert shown["count"] == 3
+    assert ("dayOfWeek" in shown) == stays
+    if stays:
+        first = date.fromisoformat(shown["boundsPeriod"]["start"])
+        assert shown["dayOfWeek"][0] == WEEK[first.weekday()]
+        assert len(shown["dayOfWeek"]) == len(stored)
+        assert first != day
