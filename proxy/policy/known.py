@@ -18,9 +18,8 @@ def texts_of(persons: Iterable[JsonObject]) -> Texts:
     return frozenset(found for person in persons for found in _person(person))
 
 
-def know(persons: Iterable[JsonObject], made: dict[Texts, Known]) -> Known:
-    """The patterns for these persons. ``made``: those of this exchange, of which it is one."""
-    texts = texts_of(persons)
+def know(texts: Texts, made: dict[Texts, Known]) -> Known:
+    """The patterns for these texts. ``made``: those of this exchange, of which it is one."""
     if texts not in made:
         made[texts] = Known.of(texts)
     return made[texts]

@@ -22,7 +22,7 @@ from proxy.fhir.reference import parse_reference
 from proxy.fhir.structure import RESOURCES
 from proxy.lenses.scrub import Known
 from proxy.lenses.shift import Shifting, move_weekday, read_shift
-from proxy.policy.known import PERSONS, know, persons_in
+from proxy.policy.known import PERSONS, Texts, know, persons_in, texts_of
 from proxy.policy.model import Policy
 from proxy.policy.places import Named, Place, find_heads, list_entries, name_entries
 from proxy.policy.scope import Scope
@@ -45,6 +45,7 @@ class State(NamedTuple):
     near: Near
     known: Known | None
     whole: bool
+    around: Texts
 
 
 def shifting(policy: Policy) -> Shifting | None:
@@ -92,7 +93,9 @@ class Persons:
     def enter(self, resource: JsonObject, scope: Scope, *, contained: bool) -> State:
         """Set the scope's offset, and whom it knows, to those of a resource whose walk begins. What
         is contained and is about nobody is about whom its container is about."""
-        state = State(scope.offset, scope.together, scope.near, scope.known, scope.whole)
+        state = State(
+            scope.offset, scope.together, scope.near, scope.known, scope.whole, scope.around
+        )
         dated = self.how is not None and not scope.together
         told = self.scrubs and not scope.whole
         if not (dated or told):
@@ -105,6 +108,8 @@ class Persons:
                 scope.together = person != ""
                 scope.offset = self.offset(person, scope)
             if told:
+                held = (inner for _, inner in inside if inner.get("resourceType") in PERSONS)
+                scope.around |= texts_of(held)
                 self._know_case(resource, inside, scope)
             return state
         found = _patients(resource, scope, scope.base, scope.near, contained=contained)
@@ -118,7 +123,8 @@ class Persons:
 
     def leave(self, state: State, scope: Scope) -> None:
         """Undo :meth:`enter`."""
-        scope.offset, scope.together, scope.near, scope.known, scope.whole = state
+        scope.offset, scope.together, scope.near = state.offset, state.together, state.near
+        scope.known, scope.whole, scope.around = state.known, state.whole, state.around
 
     def hooks(self, type_name: str) -> list[Hook]:
         """What is done to a shown object of the type after its walk: the days of the week on which
@@ -212,7 +218,7 @@ class Persons:
         if kind in ("document", "message"):
             scope.whole = any(person["resourceType"] == "Patient" for person in persons)
         if scope.whole:
-            scope.known = know(persons, scope.scrubbers)
+            scope.known = know(texts_of(persons), scope.scrubbers)
 
     def _know(
         self, found: Found, resource: JsonObject, scope: Scope, *, contained: bool
@@ -220,8 +226,6 @@ class Persons:
         """The persons of a resource alone: those that it holds, those of the Bundle at hand, and
         for each Patient who is not in it the stored one with those related to it."""
         persons = list(persons_in(resource))
-        around = [held for near in scope.near for _, held in near.values()]
-        persons += [held for held in around if held.get("resourceType") in PERSONS]
         complete = bool(found)
         for url, held in found.items():
             if held is not None and (scope.near or contained or "#" in url):
@@ -232,7 +236,12 @@ class Persons:
                 complete = False
                 if url not in scope.companions or url not in scope.relatives:
                     scope.missing.add(url)
-        return know(persons, scope.scrubbers) if complete else None
+        if not complete:
+            return None
+        texts = texts_of(persons)
+        # As one object where it can be: its hash is that of many texts.
+        texts = scope.around if texts <= scope.around else texts | scope.around
+        return know(texts, scope.scrubbers)
 
 
 def _patients(

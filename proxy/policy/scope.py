@@ -84,8 +84,9 @@ class Scope:
     whether a document or message around it says so. ``near``: the resources of the Bundles at hand
     that persons are found by, by identity. ``relatives``: stored RelatedPersons by the URL of
     their Patient. ``known``: what is known of the persons whom a text at this point may name; None:
-    not who they are; ``whole``: whether a document or message around it says so. ``scrubbers``:
-    those made so far. ``scrubbed``: what was found in each text, by kind.
+    not who they are; ``whole``: whether a document or message around it says so; ``around``: what
+    the Bundles at hand know. ``scrubbers``: those made so far. ``scrubbed``: what was found in each
+    text, by kind.
     ``kinds``: the types of the entries at hand by identity, where documents are anonymized.
     """
 
@@ -110,6 +111,7 @@ class Scope:
     relatives: Mapping[str, Sequence[JsonObject]] = field(default_factory=dict)
     known: Known | None = None
     whole: bool = False
+    around: frozenset[tuple[str, str]] = frozenset()
     scrubbers: dict[frozenset[tuple[str, str]], Known] = field(default_factory=dict)
     scrubbed: dict[int, Counter[str]] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
