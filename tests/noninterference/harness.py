@@ -222,10 +222,11 @@ def show_whole(
 
 def show_all(view: View, rig: Rig, role: str, stored: Iterable[JsonObject]) -> list[bytes]:
     """V(D): what the view shows of the stored resources, in storage order; where a resource may
-    show otherwise in a document, what those show counts as shown."""
+    show otherwise in a document that is made, what those show counts as shown."""
     held = list(stored)
     shown = [encode(shown) for _, shown in show_whole(view, rig, role, held)]
-    return shown + (show_documents(view, rig, role, held) if view.shows_together else [])
+    documents = view.shows_together and "$document" in view.policy.access.get("Composition", ())
+    return shown + (show_documents(view, rig, role, held) if documents else [])
 
 
 def show_documents(view: View, rig: Rig, role: str, held: list[JsonObject]) -> list[bytes]:

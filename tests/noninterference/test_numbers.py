@@ -17,14 +17,13 @@ from proxy.fhir.codec import JsonObject
 from proxy.lenses import shift
 from proxy.lenses.dates import move_date
 from proxy.lenses.shift import ShiftedDay
-from proxy.policy.compile import compile_view
-from proxy.policy.load import load_directory
+from proxy.policy.compile import View
 from proxy.policy.persons import Persons
 from tests.conftest import Tell
-from tests.equivalence.embedded import find_differences
 from tests.equivalence.queries import Query
-from tests.noninterference.harness import compare_one, show_whole
+from tests.noninterference.harness import compare_one
 from tests.noninterference.numbers import make_worlds
+from tests.noninterference.planting import differs
 from tests.noninterference.policies import CLAIMS, NUMBERS, SHIFTED, gather_policies
 from tests.noninterference.sweeping import make_run
 from tests.noninterference.worlds import World
@@ -36,7 +35,7 @@ REQUESTS, PAIRS = 60, 80
 
 async def test_another_number_changes_no_answer(tmp_path: Path, tell: Tell) -> None:
     """Two stores that differ in a person's number and in every day of that person's, and show the
-    same, answer the same: by dates, in any order, with what comes along, and in documents."""
+    same, answer the same: by dates, in any order, and with what comes along."""
     app, policies = embedded([]), gather_policies(tmp_path / "policies")
     async with running(app, tmp_path, roles=[NUMBERS], policies=policies, claims=CLAIMS) as rig:
 
@@ -122,16 +121,11 @@ async def test_faults_are_caught(
     """A server that stores what the view shows answers as the proxy, and not as one with a
     fault."""
     plant, caught = FAULTS[name]
-    app, policies = embedded([]), gather_policies(tmp_path / "policies")
-    view = compile_view(load_directory(policies)[SHIFTED])
-    async with running(app, tmp_path, roles=[SHIFTED], policies=policies, claims=CLAIMS) as rig:
-        for resource in data_set(generated(3, 5, base=rig.upstream)):
-            app[STORE].write(resource)
-        stored = [v.resource for t in app[STORE].types() for v in app[STORE].of_type(t)]
-        held = [r for r in stored if r is not None]
-        shown = [whole for _, whole in show_whole(view, rig, SHIFTED, held)]
-        plant(monkeypatch)
-        assert bool(await find_differences(rig, SHIFTED, shown, list(ask(rig, shown)))) == caught
+
+    def make(rig: Rig, view: View) -> list[JsonObject]:
+        return data_set(generated(3, 5, base=rig.upstream))
+
+    assert await differs(SHIFTED, tmp_path, make, lambda: plant(monkeypatch), ask) == caught
 
 
 def ask(rig: Rig, shown: list[JsonObject]) -> list[Query]:

@@ -16,19 +16,18 @@ from proxy.demo.upstream import STORE
 from proxy.engine import cases
 from proxy.fhir.codec import JsonObject
 from proxy.policy.bundle import BundleWalk
-from proxy.policy.compile import compile_view
+from proxy.policy.compile import View
 from proxy.policy.decide import KEEP, Decision, Mode
-from proxy.policy.load import load_directory
 from proxy.policy.walk import Compiler
 from tests.conftest import Tell
-from tests.equivalence.embedded import find_differences
 from tests.equivalence.queries import Query
 from tests.noninterference import rows, sections
-from tests.noninterference.harness import compare_one, show, show_whole
+from tests.noninterference.harness import compare_one, show
+from tests.noninterference.planting import differs
 from tests.noninterference.policies import CLAIMS, LIMITS, SECTIONS, gather_policies
 from tests.noninterference.sweeping import Run, make_run
 from tests.noninterference.worlds import World
-from tests.rig import embedded, running
+from tests.rig import Rig, embedded, running
 
 WORLDS = (sections.ENTRIES, sections.ENTRIES, rows.DELETED)
 REQUESTS = 55
@@ -101,12 +100,8 @@ async def test_faults_are_caught(
     """A server that stores what the view shows answers as the proxy, and not as one with a
     fault."""
     plant, caught = FAULTS[name]
-    app, policies = embedded([]), gather_policies(tmp_path / "policies")
-    view = compile_view(load_directory(policies)[SECTIONS])
-    async with running(
-        app, tmp_path, roles=[SECTIONS], policies=policies, claims=CLAIMS, extra=LIMITS[SECTIONS]
-    ) as rig:
 
+    def make(rig: Rig, view: View) -> tuple[JsonObject, ...]:
         def see(resource: JsonObject) -> JsonObject | None:
             return show(view, rig, SECTIONS, resource)
 
@@ -114,11 +109,9 @@ async def test_faults_are_caught(
         types = frozenset({"Observation", "Condition"})
         made = sections.HiddenSections(see, random.Random(1), types).make(plain)
         assert made is not None
-        for resource in made[1]:
-            app[STORE].write(resource)
-        stored = [v.resource for t in app[STORE].types() for v in app[STORE].of_type(t)]
-        held = [r for r in stored if r is not None]
-        shown = [whole for _, whole in show_whole(view, rig, SECTIONS, held)]
-        plant(monkeypatch)
-        queries = [Query(t, (("_count", "50"),)) for t in ("Composition", "Bundle", "Observation")]
-        assert bool(await find_differences(rig, SECTIONS, shown, queries)) == caught
+        return made[1]
+
+    def ask(rig: Rig, shown: list[JsonObject]) -> list[Query]:
+        return [Query(t, (("_count", "50"),)) for t in ("Composition", "Bundle", "Observation")]
+
+    assert await differs(SECTIONS, tmp_path, make, lambda: plant(monkeypatch), ask) == caught
