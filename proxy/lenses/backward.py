@@ -87,6 +87,11 @@ class Ranged:
         """Where the stored values lie; None if nothing shown can match."""
         raise NotImplementedError
 
+    def masked_as(self, text: str) -> Ranged:
+        """The same where what is masked shows as ``text``. Of a value that is always shown less
+        exactly, and never masked, it is itself."""
+        return self
+
 
 Backward: TypeAlias = "Listed | Ranged"
 

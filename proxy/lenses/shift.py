@@ -22,6 +22,7 @@ from proxy.lenses.backward import (
     borders,
     days,
     reached,
+    widened,
 )
 from proxy.lenses.context import LensContext
 from proxy.lenses.dates import DATES, move_date
@@ -51,21 +52,36 @@ def read_shift(params: Mapping[str, object]) -> Shifting:
 
 @dataclass(frozen=True, slots=True)
 class ShiftedDay(Ranged):
-    """A date shown ``low`` to ``high`` days later than stored; both the same for one person."""
+    """A date shown ``low`` to ``high`` days later than stored; both the same for one person.
+    ``masked``: what a date shows that is nobody's, empty if nothing: whoever asks for that asks for
+    stored dates of every day."""
 
     low: int
     high: int
     prefixes: tuple[str, ...] = PREFIXES
+    masked: str = ""
 
     def pinned(self, offset: int) -> ShiftedDay:
         """The same for a person whose offset is known."""
         return replace(self, low=offset, high=offset)
 
+    def masked_as(self, text: str) -> ShiftedDay:
+        return replace(self, masked=text)
+
     def span(self, value: str) -> Span | None:
         asked = parse_date(value)
         span = borders(asked.prefix, *days(asked.interval))
+        if self.masked and _meets(widened(span), *days(parse_date(self.masked).interval)):
+            return Span()
         return reached(Span(_moved(span.low, -self.high, -_SLACK),
                             _moved(span.high, -self.low, _SLACK)))  # fmt: skip
+
+
+def _meets(span: Span, first: date, last: date) -> bool:
+    """Whether any of these days is in the span."""
+    early = isinstance(span.high, date) and span.high < first
+    late = isinstance(span.low, date) and span.low > last
+    return not (early or late)
 
 
 def _moved(end: object, offset: int, slack: timedelta) -> date | None:

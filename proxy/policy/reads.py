@@ -11,9 +11,10 @@ from proxy.fhir.match import ReadPath
 from proxy.fhir.r4 import TYPES, SearchParameter
 from proxy.fhir.structure import is_quantity, properties
 from proxy.lenses import method as lens_method
-from proxy.lenses.backward import Backward
+from proxy.lenses.backward import Backward, Ranged
 from proxy.policy.decide import KEEP, Decision, Mode, coding_rule, decide
 from proxy.policy.model import Method, Policy, Source
+from proxy.policy.required import LEGAL_VALUES
 
 LensKind = Literal["keep", "hidden", "pseudonym", "coarse"]
 
@@ -52,7 +53,8 @@ class Read:
     does not matter. ``by_system``: whether it shows depends on its code system (``[codes]``).
     ``method``: how it is shown, ``search_type``: how it is compared. ``presence``: only whether it
     is there is read. ``vanishes``: an instant that is shown less exactly has no legal form where it
-    is optional, so it is not shown, though another form of the same date is.
+    is optional, so it is not shown, though another form of the same date is. ``masked``: what a
+    date of it shows that is masked, empty if nothing.
     """
 
     path: str
@@ -65,6 +67,7 @@ class Read:
     search_type: str = ""
     presence: bool = False
     vanishes: bool = False
+    masked: str = ""
 
     @property
     def says(self) -> str:
@@ -78,7 +81,10 @@ class Read:
 
     def backward(self) -> Backward:
         """What to ask upstream for what is shown of it; raises NotTranslatable."""
-        return lens_method(self.method.name).backward(dict(self.method.params), self.search_type)
+        found = lens_method(self.method.name).backward(dict(self.method.params), self.search_type)
+        if self.masked and isinstance(found, Ranged):
+            return found.masked_as(self.masked)
+        return found
 
 
 # (search type, modifier) -> type of the element -> the members compared. What is not here is
@@ -228,6 +234,7 @@ def _at(view: Shown, path: str, code: str, kind: str, *, by_system: bool = False
     return Read(
         path, code, lens.kind, lens.why, lens.source, by_system, lens.method, kind,
         vanishes=code == "instant" and _shortens(lens) and not _demanded(path),
+        masked=LEGAL_VALUES["date"] if kind == "date" and _demanded(path) else "",
     )  # fmt: skip
 
 
@@ -236,7 +243,7 @@ def _shortens(lens: Lens) -> bool:
 
 
 def _demanded(path: str) -> bool:
-    """Whether an instant is shown wherever it is held."""
+    """Whether an element shows wherever it is held."""
     where, *names = path.split(".")
     for name in names[:-1]:
         where = properties(where)[name].type

@@ -351,6 +351,24 @@ def test_the_statement_says_how_dates_show() -> None:
     assert b"translated: shown moved by some days; prefixes eq, ne, gt, lt, ge, le, sa, eb" in text
 
 
+@pytest.mark.parametrize("stored", ["2019-09-02T10:00:00Z", "1960-01-01T00:00:00Z"])
+@pytest.mark.parametrize("prefix", ["lt", "le", "gt", "ge", "eq", "ne", "sa", "eb"])
+def test_a_masked_date_is_found_by_what_it_shows(stored: str, prefix: str) -> None:
+    """A required date that is nobody's shows as 1900, and so it is found, whatever it is: by no day
+    can it be told from any other."""
+    held: dict[str, Any] = {"resourceType": "Provenance", "id": "v", "recorded": stored,
+                            "target": [{"reference": "Organization/x"}]}  # fmt: skip
+    shown_day = "1900-01-01T00:00:00Z"
+    for day in ("1899-12-31", "1900-01-01", "1900", "1900-06", "1901-01-01", "1960-02-01",
+                "2019-09-02", "2021-03-05"):  # fmt: skip
+        target = f"/Provenance?recorded={prefix}{day}"
+        reply, _ = drive(make_call(SHIFTED, target), Chart([held]).serve)
+        shown = [e["resource"]["recorded"] for e in body_of(reply).get("entry", ())]
+        masked, known = held | {"recorded": shown_day}, registry.get("Provenance")["recorded"]
+        expected = matches(masked, "Provenance", known, "", [f"{prefix}{day}"])
+        assert shown == ([shown_day] if expected else []), day
+
+
 # Texts --------------------------------------------------------------------------------------------
 
 SCRUBBED = """
