@@ -73,7 +73,11 @@ class Oracle(Bundles):
         }
         kind = resource["resourceType"]
         contained = Contained(
-            inside, lambda r: self.shows_resource(r, context, True), self.pseudonymous(kind)
+            inside,
+            lambda r: (
+                self.shows_resource(r, context, True) and self.root_method(r, context) != "pass"
+            ),
+            self.pseudonymous(kind),
         )
         place = Place(context, identity, bundle, contained)
         out = self.body(resource, shown_id, place, judged=judged)

@@ -11,7 +11,15 @@ from tests.oracle_scope import Place
 from tests.oracle_values import UCUM, age_of_text, is_time, to_number, unit_years, years_since
 
 BORN = frozenset({"Patient", "RelatedPerson", "Person", "Practitioner"})
-BIRTH_DATE = ("http://loinc.org", "21112-8")
+BIRTH_DATES = {
+    (system, code)
+    for systems, codes in (
+        (("http://loinc.org", "urn:oid:2.16.840.1.113883.6.1"), ("21112-8", "80904-6")),
+        (("http://snomed.info/sct", "urn:oid:2.16.840.1.113883.6.96"), ("184099003",)),
+    )
+    for system in systems
+    for code in codes
+}
 
 
 class Ages(Names):
@@ -41,8 +49,16 @@ class Ages(Names):
             if at_birth and prop.code == "Timing":
                 return "remove"
             return self.born(prop.code, value, oldest, place) if at_birth else None
-        if (observed and prop.code == "dateTime" and BIRTH_DATE in codings) or born:
+        of_birth = observed and not BIRTH_DATES.isdisjoint(codings)
+        if (of_birth and prop.code in ("dateTime", "Period")) or born:
             return self.born(prop.code, value, oldest, place)
+        if of_birth and prop.code in ("integer", "string", "Quantity", "Range"):
+            return "mask"
+        if observed and prop.code == "integer" and reads_as_day(value):
+            return "mask"
+        bare = isinstance(value, dict) and not {"unit", "code"} & value.keys()
+        if prop.code == "Quantity" and bare and reads_as_day(value.get("value")):
+            return "mask"
         coded = observed and any(c in self.tables.age_codes for c in codings)
         known = any(isinstance(s, str) and self.listed(s) for s, _ in codings)
         limit = oldest + 1
@@ -167,3 +183,14 @@ def codes_of(owner: dict[str, Json]) -> list[tuple[Json, Json]]:
         and isinstance(c.get("system"), str | None)
         and isinstance(c.get("code"), str | None)
     ]
+
+
+def reads_as_day(value: Json) -> bool:
+    """Whether a number is a day written without hyphens, with or without a time."""
+    stated = to_number(value)
+    if stated is None or stated % 1 or stated <= 0:
+        return False
+    text = f"{stated:.0f}"
+    if len(text) not in (8, 10, 12, 14) or not 1800 <= int(text[:4]) < 2200:
+        return False
+    return 1 <= int(text[4:6]) <= 12 and 1 <= int(text[6:8]) <= 31

@@ -20,7 +20,7 @@ from tests.oracle_scope import Place
 from tests.oracle_values import UCUM, transform
 
 # Periods that a birth date can stand in.
-AT_BIRTH = ("bornPeriod", "effectivePeriod")
+AT_BIRTH = ("bornPeriod", "effectivePeriod", "valuePeriod")
 
 
 class Elements(Required):

@@ -61,6 +61,11 @@ class Names(Rules):
     def canonical(self, text: str, place: Place) -> str | None:
         """A canonical below the upstream's base, moved to ours; None if its type does not show."""
         url, bar, version = text.partition("|")
+        if url == "#":
+            place.names_container = True
+            return url
+        if url.startswith("#"):
+            return place.contained.show(url[1:])
         for base in place.context.bases:
             if url.startswith(base + "/"):
                 parts = split(url)

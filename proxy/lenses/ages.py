@@ -20,13 +20,20 @@ from proxy.lenses.dates import read_date
 from proxy.lenses.numbers import UCUM
 
 LOINC, SNOMED = "http://loinc.org", "http://snomed.info/sct"
-BIRTH_DATE = (LOINC, "21112-8")
 AGE_RANGE = "urn:ecr-proxy:age-range"  # the extension that shows one
 
 _SYSTEMS = {
     LOINC: (LOINC, "urn:oid:2.16.840.1.113883.6.1"),
     SNOMED: (SNOMED, "urn:oid:2.16.840.1.113883.6.96"),
 }
+# Codes whose value is a birth date or year (LOINC 2.82, SNOMED CT 2024-09).
+BIRTH_DATES: frozenset[tuple[str, str]] = frozenset(
+    {
+        *((system, "21112-8") for system in _SYSTEMS[LOINC]),  # Birth date
+        *((system, "80904-6") for system in _SYSTEMS[LOINC]),  # Birth year
+        *((system, "184099003") for system in _SYSTEMS[SNOMED]),  # Date of birth
+    }
+)
 AGE_CODES: frozenset[tuple[str, str]] = frozenset(
     {
         *(
@@ -64,11 +71,10 @@ AGE_CODES: frozenset[tuple[str, str]] = frozenset(
 )
 
 # Observations made at birth, so that when they were made tells a birth date (LOINC 2.82).
-BIRTH_EVENTS = frozenset(
+BIRTH_EVENTS = BIRTH_DATES | frozenset(
     (system, code)
     for system in _SYSTEMS[LOINC]
     for code in (
-        "21112-8",  # Birth date
         "57722-1",  # Birth plurality of Pregnancy
         "73771-8",  # Birth order
         "76689-9",  # Sex assigned at birth
@@ -138,6 +144,18 @@ def show_age_range(value: Json, context: LensContext) -> Json | None:
             {"url": AGE_RANGE, "valueString": text},
         ]
     }
+
+
+def is_day(value: Json) -> bool:
+    """Whether a number reads as a day, YYYYMMDD, or a time of one: so converters write what was no
+    FHIR date."""
+    stated = number(value)
+    if stated is None or stated != stated.to_integral_value() or not 0 < stated < 10**14:
+        return False
+    text = str(int(stated))
+    if len(text) not in (8, 10, 12, 14) or not "1800" <= text[:4] < "2200":
+        return False
+    return "01" <= text[4:6] <= "12" and "01" <= text[6:8] <= "31"
 
 
 def is_older(birth_date: Json, oldest: int, today: date) -> bool:

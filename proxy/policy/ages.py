@@ -14,9 +14,10 @@ from proxy.fhir.r4 import TYPES
 from proxy.fhir.structure import properties
 from proxy.lenses.ages import (
     AGE_CODES,
-    BIRTH_DATE,
+    BIRTH_DATES,
     BIRTH_EVENTS,
     band_quantity,
+    is_day,
     is_older,
     is_time,
     is_told,
@@ -36,6 +37,7 @@ _VALUES = frozenset(
     {
         "valueDateTime",
         "valueInteger",
+        "valuePeriod",
         "valueQuantity",
         "valueRange",
         "valueRatio",
@@ -47,6 +49,8 @@ _VALUES = frozenset(
 _MADE = frozenset(
     {"effectiveDateTime", "effectiveInstant", "effectivePeriod", "effectiveTiming", "issued"}
 )
+# Forms of a birth date or year that no lens of dates sees.
+_NUMBERS = frozenset({"valueInteger", "valueQuantity", "valueString", "valueRange"})
 _PARTS = frozenset({"value", "unit", "code"})
 _SAMPLES = ("data", "lowerLimit", "upperLimit")
 # A choice of more types than this is open (Extension.value[x]), and tells nothing of its values.
@@ -65,6 +69,7 @@ def hooks(type_name: str, policy: Policy) -> list[Hook]:
         "FamilyMemberHistory": ages.born,
         "Age": ages.age,
         "Range": ages.range,
+        "Quantity": ages.day,
         "Observation": ages.observation,
         "Observation.component": ages.observation,
     }
@@ -130,6 +135,11 @@ class Ages:
         """A value of type Age."""
         self._band(obj, out)
 
+    def day(self, obj: JsonObject, out: JsonObject, scope: Scope) -> None:
+        """A number without a unit that reads as a day: no lens of dates sees it."""
+        if "unit" not in obj and "code" not in obj and is_day(out.get("value")):
+            _mask(out)
+
     def range(self, obj: JsonObject, out: JsonObject, scope: Scope) -> None:
         """A Range whose borders are times."""
         if is_time(obj.get("low")) or is_time(obj.get("high")):
@@ -154,8 +164,13 @@ class Ages:
         codings = _codings(obj.get("code"))
         if not BIRTH_EVENTS.isdisjoint(codings):
             self._made(obj, out, scope)
-        if BIRTH_DATE in codings:
+        if is_day(out.get("valueInteger")):
+            _mask_member(out, "valueInteger")
+        if not BIRTH_DATES.isdisjoint(codings):
             self._drop_past(obj, out, "valueDateTime", scope)
+            self._drop_past(obj, out, "valuePeriod", scope)
+            for name in _NUMBERS & out.keys():
+                _mask_member(out, name)
         coded = not AGE_CODES.isdisjoint(codings)
         known = any(self._knows(system) for system, _ in codings)
         quantity, shown = obj.get("valueQuantity"), out.get("valueQuantity")
@@ -194,8 +209,7 @@ class Ages:
         if isinstance(text, str):
             stated = read_age_text(text)
             if stated is None:
-                del out["valueString"]
-                out["_valueString"] = masked()
+                _mask_member(out, "valueString")
             elif stated >= self.border:
                 out["valueString"] = f"{self.oldest + 1}+"
         borders, shown = obj.get("valueRange"), out.get("valueRange")
@@ -236,6 +250,15 @@ def _mask(out: JsonObject) -> None:
     """In place: a complex value that is there and withheld."""
     out.clear()
     out.update(masked())
+
+
+def _mask_member(out: JsonObject, name: str) -> None:
+    """In place: a member that is there and withheld."""
+    if isinstance(out[name], dict):
+        out[name] = masked()
+    else:
+        del out[name]
+        out["_" + name] = masked()
 
 
 def _mask_samples(out: JsonObject) -> None:

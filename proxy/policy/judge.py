@@ -8,6 +8,7 @@ from proxy.ecr.extensions import EXTENSIONS
 from proxy.fhir import registry
 from proxy.fhir.r4 import Element
 from proxy.lenses.pseudonyms import DOCUMENT
+from proxy.lenses.shift import read_shift
 from proxy.policy.datatypes import DATATYPES
 from proxy.policy.draft import Draft, PathLine, TypeLine
 from proxy.policy.methods import TRANSFORM, rank, spelled
@@ -303,6 +304,12 @@ def _shifts(draft: Draft, findings: Findings) -> None:
                 f"dates shift otherwise than by {shifts[0].source}: intervals would not stay",
                 f"write {spelled(shifts[0].method)} in both",
             )
+    if shifts and read_shift(dict(shifts[0].method.params)).high > 0 and draft.under("ages"):
+        findings.wrong(
+            shifts[0].source,
+            "with ages, a birth date shown later than it was tells its day when it goes",
+            "write a range in the past, as range = [-365, -1]",
+        )
 
 
 def _doubts(draft: Draft, shown: frozenset[str], findings: Findings) -> None:

@@ -151,6 +151,8 @@ class Resources:
             start = self._find(type_name, resource, claims)
         if start is None:
             return None
+        if contained and start.walk is None:
+            return None  # what passes as stored is public by itself, not as a part of a person's
         opaque = "modifierExtension" in resource and start.walk is not None
         if opaque and self._compiler.extensions.withholds(resource):
             return None

@@ -211,8 +211,11 @@ class Scope:
         return self.namer.show_uri(identity) if identity else None
 
     def show_canonical(self, text: str) -> str | None:
-        """A canonical as shown: the upstream's own are rebased, all others stay as they are."""
+        """A canonical as shown: the upstream's own are rebased, one that names what is contained
+        does as a reference to it, all others stay as they are."""
         url, mark, version = text.partition("|")
+        if url.startswith("#"):
+            return self.refer(url, None)
         below = self.bases.below(url)
         if below is None:
             return text

@@ -582,6 +582,19 @@ def test_ages(policy: str, value: str, what: str, mend: str, tmp_path: Path) -> 
     assert mend in found[0].mend
 
 
+def test_ages_where_birth_dates_move_on(tmp_path: Path) -> None:
+    """A birth date that shows later than it was, and goes at 90, would tell its day."""
+    shutil.copytree(POLICIES, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "researcher-shifted.toml"
+    text = file.read_text("utf-8")
+    assert not read_policies([file]).mistakes
+    file.write_text(text.replace("range = [-365, -1]", "range = [1, 365]"), "utf-8")
+    (found,) = read_policies([file]).mistakes
+    assert (found.mend, found.what[:9]) == (
+        "write a range in the past, as range = [-365, -1]", "with ages"
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("ids", "wrong"),
     [

@@ -27,7 +27,7 @@ MASKED = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-ab
 
 
 def moved(person: str, policy: str = SHIFTED, day: str = DAY) -> str | None:
-    limits = (-365, -1) if policy == SHIFTED else (10, 400)
+    limits = (-365, -1) if policy == SHIFTED else (-400, -10)
     return move_date(day, namer_of(policy).offset(person, *limits))
 
 

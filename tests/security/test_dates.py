@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
-from tests.security.product import DEID, INV, LDS, product, stored
+from tests.security.product import DEID, INV, LDS, SHIFTED, product, stored
 from tests.security.revealing import composition, document, extension, is_clean, observation, read
 
 EXACT = ("1974-11", "2018-03", "05:06:07", "11-24", "03-04")
 AGE = {"coding": [{"system": "http://loinc.org", "code": "30525-0"}]}
 BIRTH_DATE = {"coding": [{"system": "http://loinc.org", "code": "21112-8"}]}
+BIRTH_YEAR = {"coding": [{"system": "http://loinc.org", "code": "80904-6"}]}
+SNOMED_BIRTH_DATE = {"coding": [{"system": "http://snomed.info/sct", "code": "184099003"}]}
+RETIRED = {"coding": [{"system": "http://loinc.org", "code": "87510-4"}]}
 UCUM = "http://unitsofmeasure.org"
 
 
@@ -148,6 +151,43 @@ async def test_r_dt_2_no_birth_year_of_the_oldest(born: str, shows: bool, tmp_pa
     ):
         assert (key in answer.json) is shows
         assert shows or is_clean(answer, born[:4])
+
+
+@pytest.mark.parametrize("role", [DEID, SHIFTED])
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        (BIRTH_DATE, {"valueInteger": 19310505}),
+        (BIRTH_DATE, {"valuePeriod": {"start": "1931-05-05"}}),
+        (BIRTH_YEAR, {"valueDateTime": "1931"}),
+        (BIRTH_YEAR, {"valueInteger": 1931}),
+        (BIRTH_YEAR, {"valueQuantity": {"value": 1931, "unit": "a"}}),
+        (SNOMED_BIRTH_DATE, {"valueDateTime": "1931-05-05"}),
+        (RETIRED, {"valueQuantity": {"value": 20171216}}),
+        (RETIRED, {"valueInteger": 20171216}),
+        (RETIRED, {"valueQuantity": {"value": 201712161130}}),
+    ],
+)
+async def test_r_dt_1_dates_in_other_forms(
+    role: str, code: dict[str, Any], value: dict[str, Any], tmp_path: Path
+) -> None:
+    """R-DT-1, R-DT-2: a birth date or year under any of its codes, and a day that a converter wrote
+    as a number, show in no form; so too in a component."""
+    alone = observation(code=code, **value)
+    part = observation(component=[{"code": code, **value}]) | {"id": "with-component"}
+    for answer in await read(tmp_path, role, alone, part):
+        assert answer.status == 200
+        assert is_clean(answer, "1931")
+        assert is_clean(answer, "201712")
+
+
+async def test_numbers_that_are_no_days_stay(tmp_path: Path) -> None:
+    """A count of eight digits, or a number with a unit, is no day."""
+    (answer,) = await read(tmp_path, DEID, observation(
+        code=RETIRED, component=[{"code": RETIRED, "valueQuantity": quantity} for quantity in (
+            {"value": 20171316}, {"value": 20171216, "unit": "cells"}, {"value": 20171216.5})],
+    ))  # fmt: skip
+    assert [set(c["valueQuantity"]) >= {"value"} for c in answer.json["component"]] == [True] * 3
 
 
 @pytest.mark.parametrize(
