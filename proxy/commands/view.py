@@ -97,6 +97,7 @@ class _Offline:
         self.today = today
         self.claims = claims
         self.scrubbed: Counter[str] = Counter()
+        self.missing: set[str] = set()
 
     def show(self, resource: JsonObject) -> JsonObject | None:
         scope = Scope(
@@ -111,6 +112,8 @@ class _Offline:
         shown = self.view.reveal(resource, scope)
         for found in scope.scrubbed.values() if shown is not None else ():
             self.scrubbed.update(found)
+        if shown is not None and self.view.scrubs:
+            self.missing |= scope.missing
         return shown
 
 
@@ -179,6 +182,12 @@ def _run(offline: _Offline, stream: BinaryIO, name: str, pretty: bool) -> int:
     if offline.scrubbed:
         counts = ", ".join(f"{n} {kind}" for kind, n in sorted(offline.scrubbed.items()))
         click.echo(f"view: found in texts: {counts}", err=True)
+    if offline.missing:
+        click.echo(
+            f"view: no server was asked for {len(offline.missing)} patients and those related to "
+            "them: texts are scrubbed of whom the resource holds, or masked",
+            err=True,
+        )
     return 0
 
 

@@ -22,11 +22,14 @@ Meeting = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", bool
 
 Relating = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", None]
 
-_MOST = 2_000  # Patients kept
+_MOST = 2_000  # Patients kept from one page to the next
 
 
-def meet(context: Context, bodies: Iterable[bytes], work: Work) -> Meeting:
+def meet(
+    context: Context, bodies: Iterable[bytes], work: Work, *, together: bool = False
+) -> Meeting:
     """Fetch the companions of resources, as far as they are not known; whether there were any.
+    ``together``: they will be shown with those that were met before, whose companions are kept.
 
     A Patient that is not there, or lives elsewhere, is known as absent. Raises
     :class:`proxy.errors.TooCostly` where that takes more asks than ``work`` has left,
@@ -34,7 +37,7 @@ def meet(context: Context, bodies: Iterable[bytes], work: Work) -> Meeting:
     """
     if not context.view.has_companions:
         return False
-    if len(context.companions) > _MOST:
+    if len(context.companions) > _MOST and not together:
         context.companions.clear()
         context.relatives.clear()
         context.scrubbers.clear()

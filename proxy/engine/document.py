@@ -8,8 +8,8 @@ the same data give the same document.
 
 Where a resource may show otherwise in a document than by itself, what was collected is shown as one
 document, as a stored one would be: dates move with those of the Composition's subject, texts are
-scrubbed of all whom the document names, and a document profile (``document = "anonymized"``) is
-met; there, what sections list and cannot show is not referred to.
+scrubbed of all whom a read of any part would be scrubbed of, and a document profile
+(``document = "anonymized"``) is met; there, what sections list and cannot show is not referred to.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _collect(context: Context, first: Part) -> Parts:
         met.update(level)
         answered = yield from ask_rows(context, ask_named(level), work)
         bodies = _bodies(level, [row for rows in answered for row in rows])
-        yield from meet(context, bodies.values(), work)
+        yield from meet(context, bodies.values(), work, together=True)
         found = [_reveal(context, key, bodies[key]) for key in level if key in bodies]
         shown = [part for part in found if part is not None]
         parts += shown

@@ -6,8 +6,9 @@ Patient is about itself; any other resource about the Patients that its search p
 Composition, in a message about that of the document that its focus nests. Of no Patient, or of
 several, no offset is known.
 
-Texts may name whoever is in the same document or message; in a resource alone the Patients that it
-is about, and those related to them. ``scrub`` needs to know all of them.
+Texts may name the Patients that their resource is about, and those related to them; in a document
+or message whoever is in it, and whomever any of it is about. ``scrub`` needs to know all of them:
+those that are stored beside what is at hand, too.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ class Persons:
         )
         dated = self.how is not None and not scope.together
         told = self.scrubs and not scope.whole
-        if not (dated or told):
+        if not (dated or self.scrubs):
             return state
         if resource.get("resourceType") == "Bundle":
             inside = list(list_entries(resource, scope.url, scope.base, scope))
@@ -119,6 +120,8 @@ class Persons:
             scope.offset = self.offset(self._name(found, scope), scope)
         if told:
             scope.known = self._know(found, resource, scope, contained=contained)
+        elif self.scrubs and not all(held or scope.companions.get(u) for u, held in found.items()):
+            scope.known = None  # of somebody else, whom the document or message does not hold
         return state
 
     def leave(self, state: State, scope: Scope) -> None:
@@ -144,14 +147,8 @@ class Persons:
 
     def _survey(self, resource: JsonObject, scope: Scope, *, contained: bool) -> None:
         state = self.enter(resource, scope, contained=contained)
-        held = scope.url, scope.base
-        if resource.get("resourceType") == "Bundle":
-            for place, inner in list(list_entries(resource, scope.url, scope.base, scope)):
-                scope.url, scope.base = place.url, place.base
-                self._survey(inner, scope, contained=False)
-                scope.url, scope.base = held
-        for inner in () if contained else _objects(resource.get("contained")):
-            self._survey(inner, scope, contained=True)
+        for inner, part in _parts(resource, scope, contained=contained):
+            self._survey(inner, scope, contained=part)
         self.leave(state, scope)
 
     def _case(
@@ -202,46 +199,89 @@ class Persons:
     def _know_case(
         self, bundle: JsonObject, inside: list[tuple[Place, JsonObject]], scope: Scope
     ) -> None:
-        """Know all persons of a document or message. The subject of a document must be one."""
+        """Know all persons of a document or message: those in it, and whoever a read of any of it
+        would know. The subject of a document must be one of them."""
         kind, persons = bundle.get("type"), list(persons_in(bundle))
-        if kind == "document":
-            found: Found = {}
-            for place, composition in find_heads(inside, "Composition"):
-                found |= _patients(composition, scope, place.base, scope.near, contained=False)
-            for url in (url for url, held in found.items() if held is None):
-                companion = scope.companions.get(url)
-                if companion is None:
-                    scope.missing |= {url} - scope.companions.keys()
-                    scope.known, scope.whole = None, True
-                    return
-                persons.append(companion)
-        if kind in ("document", "message"):
-            scope.whole = any(person["resourceType"] == "Patient" for person in persons)
+        if kind not in ("document", "message"):
+            return
+        subjects: Found = {}
+        for place, composition in find_heads(inside, "Composition") if kind == "document" else ():
+            subjects |= _patients(composition, scope, place.base, scope.near, contained=False)
+        about: Found = {}
+        for inner, _ in _parts(bundle, scope, contained=False):
+            about |= _about(inner, scope, contained=False)
+        beside = [_beside(url, held, scope) for url, held in about.items()]
+        complete = all(held or scope.companions.get(url) for url, held in subjects.items())
+        held = any(person["resourceType"] == "Patient" for person in persons)
+        scope.whole = held or bool(subjects)
         if scope.whole:
-            scope.known = know(texts_of(persons), scope.scrubbers)
+            everybody = [*persons, *(person for found in beside for person in found)]
+            scope.known = know(texts_of(everybody), scope.scrubbers) if complete else None
 
     def _know(
         self, found: Found, resource: JsonObject, scope: Scope, *, contained: bool
     ) -> Known | None:
         """The persons of a resource alone: those that it holds, those of the Bundle at hand, and
-        for each Patient who is not in it the stored one with those related to it."""
+        each Patient whom it is about, as stored, with those related to it."""
         persons = list(persons_in(resource))
         complete = bool(found)
         for url, held in found.items():
-            if held is not None and (scope.near or contained or "#" in url):
-                persons.append(held)
-            elif (patient := held or scope.companions.get(url)) and url in scope.relatives:
-                persons += [patient, *scope.relatives[url]]
-            else:
-                complete = False
-                if url not in scope.companions or url not in scope.relatives:
-                    scope.missing.add(url)
+            persons += [*([held] if held else []), *_beside(url, held, scope)]
+            if held is None or not (scope.near or contained or "#" in url):
+                patient = held or scope.companions.get(url)
+                complete &= patient is not None and url in scope.relatives
         if not complete:
             return None
         texts = texts_of(persons)
         # As one object where it can be: its hash is that of many texts.
         texts = scope.around if texts <= scope.around else texts | scope.around
         return know(texts, scope.scrubbers)
+
+
+def _parts(
+    resource: JsonObject, scope: Scope, *, contained: bool
+) -> Iterator[tuple[JsonObject, bool]]:
+    """The entries of a Bundle, the scope at each as a walk has it, and what a resource contains;
+    whether it is contained."""
+    held = scope.url, scope.base
+    if resource.get("resourceType") == "Bundle":
+        for place, inner in list(list_entries(resource, scope.url, scope.base, scope)):
+            scope.url, scope.base = place.url, place.base
+            yield inner, False
+            scope.url, scope.base = held
+    for inner in () if contained else _objects(resource.get("contained")):
+        yield inner, True
+
+
+def _about(resource: JsonObject, scope: Scope, *, contained: bool) -> Found:
+    """The Patients that a resource, or anything in it, is about."""
+    near = scope.near
+    found: Found = {}
+    if resource.get("resourceType") == "Bundle":
+        inside = list(list_entries(resource, scope.url, scope.base, scope))
+        scope.near = (*near, name_entries(inside, scope))
+    else:
+        found |= _patients(resource, scope, scope.base, near, contained=contained)
+    for inner, part in _parts(resource, scope, contained=contained):
+        found |= _about(inner, scope, contained=part)
+    scope.near = near
+    return found
+
+
+def _beside(url: str, held: JsonObject | None, scope: Scope) -> list[JsonObject]:
+    """The stored Patient of a URL with those related to it, as far as they are at hand, else it is
+    missing. One ``held`` under a URN may be stored by its type and id."""
+    if "#" in url:
+        return []
+    if held is not None and url.startswith("urn:"):
+        id_ = held.get("id")
+        url = scope.name_of(f"Patient/{id_}", scope.bases.main) if isinstance(id_, str) else ""
+    if not url:
+        return []
+    if url not in scope.companions or url not in scope.relatives:
+        scope.missing.add(url)
+    patient = scope.companions.get(url)
+    return [*([patient] if patient else []), *scope.relatives.get(url, ())]
 
 
 def _patients(

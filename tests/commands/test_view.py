@@ -179,6 +179,7 @@ def test_what_was_found_in_texts_is_counted(
     assert code == 0
     assert "[NAME], born [DATE], called [PHONE]; [NAME] sleeps" in out.decode()
     assert "view: found in texts: 1 DATE, 2 NAME, 1 PHONE" in err
+    assert "view: no server was asked for 1 patients and those related to them" in err
     assert "Ann" not in out.decode() + err
 
 

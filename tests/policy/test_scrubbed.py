@@ -62,6 +62,7 @@ BO = person("RelatedPerson", "r", "Bo", "Lee", patient={"reference": "Patient/p"
 CY = person("Patient", "q", "Cy", "Poe")
 NOTED = observation("Patient/p", note=[{"text": TEXT}])
 ALL = "[NAME] and [NAME], [NAME], [NAME]: seen [DATE]"
+OTHER = observation("Patient/q", id="o2")
 HEAD = entry(f"{UPSTREAM}/Composition/c", composition("Patient/p"))
 
 
@@ -101,12 +102,32 @@ CASES: list[tuple[str, Any, dict[str, Any], list[str]]] = [
     ("a document", bundle("document", HEAD, of(ANN), of(BO), of(CY), of(NOTED)), {}, [ALL]),
     ("a document without relatives", bundle("document", HEAD, of(ANN), of(NOTED)), {},
      [FAMILY.replace("[NAME],", "Bo [NAME],", 1)]),
+    ("a document with stored relatives", bundle("document", HEAD, of(ANN), of(NOTED)),
+     {"companions": {at("p"): CY}, "relatives": {at("p"): [BO]}}, [ALL]),
+    ("a document that says otherwise where", bundle(
+        "document", HEAD, entry("urn:uuid:1", ANN), of(NOTED)),
+     {"companions": {at("p"): ANN}, "relatives": {at("p"): [BO]}}, [FAMILY]),
+    ("a document about others too", bundle("document", HEAD, of(ANN), of(NOTED), of(OTHER)),
+     {"companions": {at("p"): ANN, at("q"): CY}, "relatives": {at("p"): [BO], at("q"): []}}, [ALL]),
+    ("a document about somebody unknown", bundle("document", HEAD, of(ANN), of(BO), of(NOTED), of(
+        {**OTHER, "note": [{"text": TEXT}]})), {}, [FAMILY, MASKED]),
+    ("a document with a Bundle", bundle("document", HEAD, of(ANN), of(NOTED), of(
+        bundle("collection", of(OTHER), id="d"))),
+     {"companions": {at("q"): CY}, "relatives": {at("q"): [BO]}}, [ALL]),
+    ("a document with something contained", bundle("document", HEAD, of(ANN), of(
+        {**NOTED, "contained": [OTHER]})),
+     {"companions": {at("q"): CY}, "relatives": {at("q"): [BO]}}, [ALL]),
+    ("a message about others too", message(of(bundle("document", HEAD, of(ANN), of(NOTED), id="d")),
+                                           of(OTHER)),
+     {"companions": {at("q"): CY}, "relatives": {at("p"): [BO]}}, [ALL]),
     ("a document without its subject", bundle("document", HEAD, of(BO), of(NOTED)), {}, [MASKED]),
     ("its subject is a companion", bundle("document", HEAD, of(BO), of(NOTED)),
      {"companions": {at("p"): ANN}}, [FAMILY]),
     ("a message", message(of(bundle("document", HEAD, of(ANN), of(BO), of(NOTED), id="d"))), {},
      [FAMILY]),
     ("a collection", bundle("collection", of(ANN), of(BO), of(NOTED)), {}, [FAMILY]),
+    ("a collection with stored relatives", bundle("collection", of(ANN), of(NOTED)),
+     {"relatives": {at("p"): [BO]}}, [FAMILY]),
     ("a collection without names", bundle("collection", entry(None, ANN), entry(None, BO),
                                           entry(None, NOTED)), {}, [FAMILY]),
     ("a collection without the patient", bundle("collection", of(BO), of(NOTED)), {}, [MASKED]),
@@ -126,19 +147,22 @@ CASES: list[tuple[str, Any, dict[str, Any], list[str]]] = [
 ]  # fmt: skip
 
 
+TWO, NOBODYS = (next(c for c in CASES if c[0] == name) for name in ("of two", "of nobody"))
+
+
 @pytest.mark.parametrize(("resource", "around", "shown"), [c[1:] for c in CASES],
                          ids=[c[0] for c in CASES])  # fmt: skip
 def test_who_is_looked_for(
     view: View, resource: Any, around: dict[str, Any], shown: list[str]
 ) -> None:
-    """The persons of the same document or message; alone the patient and those related. Where they
-    are not known, the text is masked."""
+    """The persons of the same document or message, and those of all that it is about; alone the
+    patient and those related. Where they are not known, the text is masked."""
     assert texts(view, resource, **around) == shown
 
 
 def test_several_patients_are_all_looked_for(view: View) -> None:
     """What is about two persons names neither; with one of them unknown it is masked."""
-    resource, around = CASES[12][1], CASES[12][2]
+    resource, around = TWO[1], TWO[2]
     shown: Any = view.reveal(resource, scope(**around))
     assert shown["reason"] == [{"text": ALL}]
     del around["companions"][at("q")]
@@ -149,7 +173,7 @@ def test_several_patients_are_all_looked_for(view: View) -> None:
 
 def test_nobodys_text_is_masked(view: View) -> None:
     """What is about no patient could name any."""
-    shown: Any = view.reveal(CASES[13][1], scope())
+    shown: Any = view.reveal(NOBODYS[1], scope())
     assert "name" not in shown
     assert shown["_name"]["extension"][0]["valueCode"] == "masked"
 
@@ -158,10 +182,15 @@ def test_what_is_missing_is_said(view: View) -> None:
     """The survey names the Patients that must be fetched, with those related to them."""
     assert view.companions(NOTED, scope()) == {at("p")}
     assert view.companions(ANN, scope()) == {at("p")}
-    assert view.companions(bundle("document", HEAD, of(ANN), of(NOTED)), scope()) == set()
+    assert view.companions(bundle("document", HEAD, of(ANN), of(NOTED)), scope()) == {at("p")}
+    inner = of(bundle("document", HEAD, of(ANN), of(OTHER), id="d"))
+    for whole in (bundle("document", HEAD, of(NOTED), of(OTHER)), message(inner, of(NOTED)),
+                  bundle("collection", of(ANN), of(OTHER)), bundle("document", HEAD, inner)):
+        assert view.companions(whole, scope()) == {at("p"), at("q")}
     assert view.companions(bundle("document", HEAD, of(NOTED)), scope()) == {at("p")}
     known = scope(companions={at("p"): ANN}, relatives={at("p"): []})
     assert view.companions(NOTED, known) == set()
+    assert view.companions(bundle("document", HEAD, of(ANN), of(NOTED)), known) == set()
 
 
 def test_what_was_found_is_counted_once(view: View) -> None:
