@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from proxy.fhir.codec import Json
 from proxy.lenses import LensMethod, Transform, lens
 from proxy.lenses.context import LensContext
-from proxy.lenses.spoken import BEGIN, END, KINDS, fold, known_pattern
+from proxy.lenses.spoken import BEGIN, END, KINDS, known_pattern, spread
 
 # What stands in a text while it is scrubbed: one private character a kind, which no pattern reads.
 _MARKS = {kind: chr(0xE000 + number) for number, kind in enumerate(KINDS)}
@@ -85,8 +85,8 @@ class Known:
 def scrub(text: str, known: Known) -> tuple[str, Counter[str]]:
     """``text`` with placeholders, and how often each kind was found.
 
-    Letters are compared without case and accents. Invisible characters go, and the text comes out
-    in Unicode's composed form (NFC).
+    Letters and dashes are compared as ASCII has them, without case and accents. Invisible
+    characters go, and the text comes out in Unicode's composed form (NFC).
     """
     composed = unicodedata.normalize("NFC", text)
     kept = "".join(c for c in composed if unicodedata.category(c) not in _PRIVATE)
@@ -98,9 +98,12 @@ def scrub(text: str, known: Known) -> tuple[str, Counter[str]]:
 
 def _replace(text: str, kind: str, pattern: re.Pattern[str], found: Counter[str]) -> str:
     parts, end = [], 0
-    for match in pattern.finditer(fold(text)):  # of the same length as the text
-        parts += [text[end : match.start()], _MARKS[kind]]
-        end = match.end()
+    folded, places = spread(text)
+    for match in pattern.finditer(folded):
+        start = max(end, places[match.start()])
+        parts += [text[end:start], _MARKS[kind]]
+        # With the accents after it, and the whole of a letter that is several when folded.
+        end = max(places[match.end()], places[match.end() - 1] + 1)
         found[kind] += 1
     return "".join((*parts, text[end:])) if parts else text
 
@@ -112,10 +115,11 @@ class Scrub(LensMethod):
     Replaced by ``[NAME]``, ``[ID]``, ``[PHONE]``, ``[EMAIL]``, ``[URL]``, ``[ADDRESS]``,
     ``[DATE]`` and ``[SSN]``: the names (each part, with and without initials, in either order),
     identifier values, telecoms and street lines of the Patients, RelatedPersons and contacts of
-    the same case, in any case and without accents, in the spellings in use; and whatever has the
-    shape of a date, a phone number, a mail address, a URL, a social security number or a record
-    number. Where these persons are not known the whole text is masked. Names of others, places,
-    and what is misspelt, stay: no Safe Harbor view may rely on it. No search reads such a text.
+    the same case, in the spellings in use: in any case, without accents, letters and dashes as
+    ASCII has them, a street line without its apartment too; and whatever has the shape of a
+    date, a phone number, a mail address, a URL, a social security number or a record number. Where
+    these persons are not known the whole text is masked. Names of others, places, and what is
+    misspelt, stay: no Safe Harbor view may rely on it. No search reads such a text.
 
     What was found is counted by kind, in the audit and by ``ecr-proxy view``, never shown.
 

@@ -1,13 +1,14 @@
 """What identifies a person as people write it: patterns for names, numbers, telecoms, streets.
 
-Everything is compared folded: lower case, without accents, one character for one.
+Everything is compared folded: in lower case, without accents, letters and dashes as ASCII has them
+where it has them.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 # The kinds of placeholders, in the order in which what is known is looked for.
@@ -18,37 +19,75 @@ NAME, FAMILY, GIVEN, TELECOM, STREET, NUMBER = (
 _FEWEST = 4  # characters of a number that identifies
 _WORDS = "mr mrs ms miss mx dr prof sir rev jr sr ii iii iv md do phd rn np pa esq the of de la del"
 _TITLES = frozenset(_WORDS.split())
-# USPS Publication 28, appendices C1 and C2, as far as they are common; N, E, S, W.
+# USPS Publication 28, appendices C1 and C2, as far as they are common; N, E, S, W; ordinals.
 _STREETS = (
     ("street", "str", "st"), ("avenue", "ave", "av"), ("road", "rd"), ("drive", "dr"),
     ("lane", "ln"), ("boulevard", "blvd"), ("court", "ct"), ("place", "pl"), ("square", "sq"),
     ("terrace", "ter"), ("circle", "cir"), ("highway", "hwy"), ("parkway", "pkwy"), ("way", "wy"),
-    ("trail", "trl"), ("apartment", "apt", "unit", "#"), ("suite", "ste"), ("floor", "fl"),
-    ("building", "bldg"), ("north", "n"), ("south", "s"), ("east", "e"), ("west", "w"),
+    ("trail", "trl"), ("floor", "fl"), ("building", "bldg"), ("saint", "st"),
+    ("north", "n"), ("south", "s"), ("east", "e"), ("west", "w"),
     ("northeast", "ne"), ("northwest", "nw"), ("southeast", "se"), ("southwest", "sw"),
+    ("first", "1st"), ("second", "2nd"), ("third", "3rd"), ("fourth", "4th"), ("fifth", "5th"),
+    ("sixth", "6th"), ("seventh", "7th"), ("eighth", "8th"), ("ninth", "9th"), ("tenth", "10th"),
 )  # fmt: skip
-_SPELLINGS = {word: words for words in _STREETS for word in words}
+_SPELLINGS = {
+    word: tuple(dict.fromkeys(each for words in _STREETS if word in words for each in words))
+    for word in {word for words in _STREETS for word in words}
+}
 _WORD = re.compile(r"[^\W_]+")
 # No letter or digit stands beside, and beside a name no letter. An underscore is a gap, as in
 # names of files.
 BEGIN, END = r"(?<![^\W_])", r"(?![^\W_])"
 _LETTERS = r"(?<![^\W\d_])(?:{})(?![^\W\d_])"
-_GAP = r"[\s,.#-]{1,4}"
+_GAP, _NEAR = r"[\s,.#-]{1,4}", r"[\s,.#-]{0,4}"
+# Before the number of a part of a building (appendix C2), each as good as another; a post box.
+_PARTS = "apartment apt unit suite ste room rm flat lot space spc trailer trlr #"
+_UNITS = frozenset(_PARTS.split())
+_UNIT = f"(?:{'|'.join(sorted(_UNITS))})"
+_BOX = r"(?:(?:p[\s.]{0,2}o[\s.]{0,2}|post\s{1,2}office\s{1,2})?box|p\.?o\.?b\.?)"
+_BOXES = re.compile(rf"\b{_BOX}(?!\w)")
+_INSIDE = r"(?:extension|extn?\.?|x|#)[\s.:=]{0,2}"  # before the extension of a phone number
+_EXTENSION = re.compile(rf"(?<=\d)[\s,;]{{0,3}}{_INSIDE}\d{{1,6}}\s*$")
+
+
+# What Unicode's data does not take apart; "o with stroke" is taken from the name.
+_LIKE = {"\u00e6": "ae", "\u0153": "oe", "\u00fe": "th", "\u00f0": "d", "\u0131": "i",
+         "\u014b": "n", "\u0259": "e", "\u2212": "-", "\u2043": "-"}  # fmt: skip
+_MARKED = re.compile(r"LATIN SMALL LETTER ([A-Z]) WITH .+")
+# German and Nordic letters as who has no such keys writes them.
+_WRITTEN = str.maketrans({"\u00e4": "ae", "\u00f6": "oe", "\u00fc": "ue", "\u00f8": "oe",
+                          "\u00e5": "aa"})  # fmt: skip
 
 
 @lru_cache(maxsize=4096)
 def _fold_character(character: str) -> str:
-    plain = unicodedata.normalize("NFKD", character)[:1].lower()
     if character.isspace():
         return " "
-    return plain if len(plain) == 1 else character
+    apart = unicodedata.normalize("NFKD", character)
+    return "".join(_like(c) for c in apart.casefold() if not unicodedata.combining(c))
+
+
+def _like(character: str) -> str:
+    """What ASCII has for a lower-case letter or a dash, as far as it has anything."""
+    if character.isascii() or unicodedata.category(character) == "Pd":
+        return character if character.isascii() else "-"
+    marked = _MARKED.fullmatch(unicodedata.name(character, ""))
+    return marked[1].lower() if marked else _LIKE.get(character, character)
 
 
 def fold(text: str) -> str:
-    """``text`` in lower case and without accents, as long as before."""
+    """``text`` as it is compared."""
+    return spread(text)[0]
+
+
+def spread(text: str) -> tuple[str, Sequence[int]]:
+    """``text`` as it is compared, and where in ``text`` each of its characters stands; the end,
+    too."""
     if text.isascii() and not any(c in text for c in "\t\n\r\v\f"):
-        return text.lower()
-    return "".join(map(_fold_character, text))
+        return text.lower(), range(len(text) + 1)
+    folded = [_fold_character(character) for character in text]
+    places = [at for at, each in enumerate(folded) for _ in each]
+    return "".join(folded), [*places, len(text)]
 
 
 def known_pattern(
@@ -68,11 +107,11 @@ def _spell(what: str, text: str) -> Iterator[tuple[str, str]]:
     """(kind of placeholder, pattern of a spelling)."""
     plain = " ".join(fold(unicodedata.normalize("NFC", text)).split())
     if what in (NAME, FAMILY, GIVEN):
-        yield from (("NAME", spelling) for spelling in _names(plain))
+        written = fold(unicodedata.normalize("NFC", text).lower().translate(_WRITTEN))
+        for each in {plain, " ".join(written.split())}:
+            yield from (("NAME", spelling) for spelling in _names(each))
     elif what == STREET:
-        words = re.findall(r"[\w#]+", plain)
-        if len(words) > 1:
-            yield "ADDRESS", _GAP.join(map(_street_word, words))
+        yield from (("ADDRESS", spelling) for spelling in _streets(plain))
     elif what == NUMBER:
         yield from (("ID", spelling) for spelling in _numbers(plain))
     elif what == TELECOM:
@@ -105,7 +144,31 @@ def _names(text: str) -> Iterator[str]:
     yield rf"{last},?{gap}{lead}"
 
 
+def _streets(text: str) -> Iterator[str]:
+    """A street line as it is, and where it names a part of the building also without."""
+    words = re.findall(r"\w+|#", _BOXES.sub("pobox", text))
+    words = [w for w, before in zip(words, ["", *words], strict=False)
+             if w != "#" or before not in _UNITS]  # fmt: skip
+    if len(words) < 2:
+        return
+    at = next((n for n, word in enumerate(words) if word in _UNITS and n > 1), len(words))
+    unit = words[at + 1 :]
+    if any(len(word) == 1 or any(c.isdigit() for c in word) for word in unit):
+        yield f"{_line(words[:at])}(?:{_GAP}(?:{_UNIT}{_NEAR})?{_line(unit)})?"
+    else:
+        yield _line(words)
+
+
+def _line(words: list[str]) -> str:
+    gaps = [_NEAR if word in _UNITS else _GAP for word in words[:-1]]
+    return "".join(_street_word(w) + gap for w, gap in zip(words, [*gaps, ""], strict=True))
+
+
 def _street_word(word: str) -> str:
+    if word == "pobox":
+        return _BOX
+    if word in _UNITS:
+        return _UNIT
     words = _SPELLINGS.get(word, (word,))
     return rf"(?:{'|'.join(map(re.escape, words))})"
 
@@ -126,7 +189,7 @@ def _numbers(text: str) -> Iterator[str]:
 
 
 def _telecoms(text: str) -> Iterator[tuple[str, str]]:
-    value = text.removeprefix("tel:").removeprefix("mailto:")
+    value = _EXTENSION.sub("", text.removeprefix("tel:").removeprefix("mailto:"))
     if "@" in value:
         yield "EMAIL", re.escape(value)
         return
@@ -138,6 +201,7 @@ def _telecoms(text: str) -> Iterator[tuple[str, str]]:
     local = digits[-10:] if len(digits) >= 10 else digits
     before = digits[: len(digits) - len(local)]
     country = rf"(?:\+?{gap.join(before)}{gap})?" if before else r"(?:\+?1[\s.-]?)?"
-    yield "PHONE", rf"{country}\(?{gap.join(local)}"
+    inside = rf"(?:[\s,;]{{0,2}}{_INSIDE}\d{{1,6}})?"
+    yield "PHONE", rf"{country}\(?{gap.join(local)}{inside}"
     if len(local) == 10:
-        yield "PHONE", gap.join(local[-7:])
+        yield "PHONE", gap.join(local[-7:]) + inside
