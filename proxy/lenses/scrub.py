@@ -25,16 +25,22 @@ _MONTH = (
 )
 _DAY, _YEAR = r"(?:0?[1-9]|[12]\d|3[01])(?:st|nd|rd|th)?", r"(?:1[89]|20)\d\d"
 _TIME = r"(?:[t ]{1,2}\d{1,2}:\d\d(?::\d\d(?:\.\d{1,9})?)?(?: ?(?:z|[ap]\.?m\.?|[+-]\d\d:?\d\d))?)?"
+_SHORT = r"(?:[-./]|(?: ?['\u2019])?)\d\d(?![\d:])"  # a year of two digits
+_GAP = r"[ ,./-]{0,2}"
 # Every repeat is bounded or of one class that what follows it is not, so that a text of any length
 # is read in linear time.
 _DATE = "|".join(
     (
         rf"{_YEAR}([-/.])\d{{1,2}}(?:\1\d{{1,2}}{_TIME})?",
-        rf"\d{{1,2}}([-/.])\d{{1,2}}\2(?:{_YEAR}|\d\d){_TIME}",
+        rf"\d{{1,2}}([-/.])\d{{1,2}}\2(?:{_YEAR}|['\u2019]?\d\d){_TIME}",
         rf"(?:0?[1-9]|1[0-2])[-/]{_YEAR}",
-        rf"{_DAY}[ -](?:of )?{_MONTH}(?:[ ,-]{{1,2}}{_YEAR})?{_TIME}",
-        rf"{_MONTH} {_DAY}(?:,? {_YEAR})?{_TIME}",
-        rf"{_MONTH},? {_YEAR}",
+        # Without anything between only with a year: some genes are called as months are.
+        rf"{_DAY}[ ./-](?:of )?{_MONTH}(?:{_GAP}{_YEAR}|{_SHORT})?{_TIME}",
+        rf"{_DAY}[ ./-]{{0,2}}{_MONTH}(?:{_GAP}{_YEAR}|{_SHORT}){_TIME}",
+        rf"{_YEAR}{_GAP}{_MONTH}[ ./-]{{0,2}}{_DAY}{_TIME}|{_YEAR}[-./]{_MONTH}",
+        rf"{_MONTH}[ ./-]{{1,2}}{_DAY}(?: ?- ?{_DAY})?(?:{_GAP}{_YEAR}|{_SHORT})?{_TIME}",
+        rf"{_MONTH}{_DAY}{_GAP}{_YEAR}{_TIME}",
+        rf"{_MONTH}{_GAP}(?:of )?{_YEAR}",
         r"(?:on|since|from|until|till|before|after|dated|dob:?|born) \d{1,2}/\d{1,2}(?!/\d)",
         rf"{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:[0-2]\d[0-5]\d(?:[0-5]\d)?)?"
         r"(?:[+-]\d{4})?",
@@ -48,9 +54,12 @@ _PHONE = (
     r"|\+\d[\d ().-]{6,20}\d"
     r"|(?:phone|tel|telephone|fax|cell|mobile|pager|call)[ :.#]{1,3}\d{3}[ .-]\d{4}"
 )
+_NUMBER = r" ?(?:number|num|no|nr|id)"
+_RECORD = r"(?:med(?:ical|\.)? )?(?:record|rec\.?|chart|account|acct\.?|case)"
 _MRN = (
-    r"(?:mrn|acct|accession|(?:patient|member) id|(?:record|case) (?:number|no\.?)"
-    r"|(?:medical record|chart|account)(?: (?:number|no\.?|num))?)"
+    rf"(?:(?:(?:mrn|accession)(?:{_NUMBER})?|mr(?= ?#)|(?:patient|member) id|{_RECORD}{_NUMBER})"
+    r"(?:[ :#.=]{1,3}(?:is|was|of)(?=[ :#=]))?"
+    r"|acct|account|chart|med(?:ical|\.)? rec(?:ord|\.)?)"
     r"[ :#.=-]{0,4}(?=[a-z-]{0,6}\d)[a-z0-9-]{3,24}|[a-z]{0,4}-?\d{6,}[a-z]{0,3}"
 )
 
