@@ -135,13 +135,30 @@ def _names(text: str) -> Iterator[str]:
     if not firsts:
         return
     gap = r"[\s._-]{0,2}"
-    whole = gap.join(rf"(?:{re.escape(w)}|{re.escape(w[0])})" for w in firsts)
-    lead = rf"(?:{re.escape(firsts[0])}|{re.escape(firsts[0][0])})"
-    yield whole + gap + last
+    lead, *rest = map(_name_or_initial, firsts)
+    # No text is read as names and initials in several ways, which would take time exponential in
+    # their number: after an initial in between something stands, or all are of one sort.
+    mixed = "".join(map(_parted, firsts[:-1])) + (rest or [lead])[-1]
+    for whole in dict.fromkeys((
+        mixed,
+        gap.join((lead, *(re.escape(w[0]) for w in firsts[1:]))),
+        gap.join((lead, *map(re.escape, firsts[1:]))),
+    )):  # fmt: skip
+        yield whole + gap + last
+        yield rf"{last},?{gap}{whole}"
     yield lead + gap + last
     yield rf"{lead}\.?\s{{1,2}}[^\W\d_]{{1,20}}\.?\s{{1,2}}{last}"
-    yield rf"{last},?{gap}{whole}"
     yield rf"{last},?{gap}{lead}"
+
+
+def _name_or_initial(word: str) -> str:
+    return rf"(?:{re.escape(word)}|{re.escape(word[0])})" if len(word) > 1 else re.escape(word)
+
+
+def _parted(word: str) -> str:
+    """A name, or its initial, and what stands before the next."""
+    name = rf"{re.escape(word)}[\s._-]{{0,2}}"
+    return rf"(?:{name}|{re.escape(word[0])}[\s._-]{{1,2}})" if len(word) > 1 else name
 
 
 def _streets(text: str) -> Iterator[str]:
