@@ -102,9 +102,12 @@ class Bundles(Elements):
             gone = {index for index, entry in shown_entries.items() if entry is None}
             if bundle.get("type") == "document":
                 stored, now = self.stored_edges(scope, context), scope.edges
-                lost = reach(stored) - reach(now)
-                lost |= reach(both_ways(stored)) - reach(both_ways(now))
+                lost = reach(stored, 0) - reach(now, 0)
+                lost |= reach(both_ways(stored), 0) - reach(both_ways(now), 0)
                 gone |= lost - scope.hidden
+            if self.hides_sections:
+                stored, heads = self.stored_edges(scope, context), heads_of(scope)
+                gone |= unreached(stored, scope.edges, heads) - scope.hidden
             if not gone:
                 break
             scope.hidden |= gone
@@ -113,6 +116,17 @@ class Bundles(Elements):
             entries = self.anonymized(bundle, shown_entries, scope, context)
         if entries:
             out["entry"] = entries
+
+    @property
+    def hides_sections(self) -> bool:
+        """Whether a line without a predicate hides sections or what they list."""
+        lines = {
+            ".".join(step.name for step in rule.steps): rule.method.name
+            for rule in self.policy.elements
+            if not any(step.predicate for step in rule.steps)
+        }
+        of_sections = {lines.get("Composition.section"), lines.get("Composition.section.entry")}
+        return self.shows_type("Composition") and not of_sections.isdisjoint({"mask", "remove"})
 
     def anonymized(
         self,
@@ -187,9 +201,8 @@ class Bundles(Elements):
         edges: dict[int, set[int]] = {}
         for index, entry in enumerate(scope.entries):
             base = (split(scope.identities[index]) or ("",))[0] or context.bases[0]
-            for text in references(entry.get("resource")):
-                named = scope.named(identify(text, base, context))
-                edges.setdefault(index, set()).update(named)
+            for name in outward(entry.get("resource"), base, context):
+                edges.setdefault(index, set()).update(scope.named(name))
         return edges
 
     def entry(
@@ -287,9 +300,45 @@ def nowhere(context: Context) -> Place:
     return Place(context, "", None, Contained({}, lambda r: False, True))
 
 
-def reach(edges: dict[int, set[int]]) -> set[int]:
-    """The entries that the first one reaches."""
-    found, waiting = {0}, [0]
+def heads_of(scope: BundleScope) -> dict[int, str]:
+    """The entries that are or hold Compositions, with their types."""
+    found = {}
+    for index, entry in enumerate(scope.entries):
+        kind = scope.entry_type(index)
+        if kind == "Composition" or (kind == "Bundle" and has_report(entry["resource"])):
+            found[index] = kind
+    return found
+
+
+def has_report(bundle: Json) -> bool:
+    """Whether a Bundle holds a Composition, itself or in a Bundle."""
+    held = [e.get("resource") for e in as_list(bundle.get("entry")) if isinstance(e, dict)]
+    kinds = [(r.get("resourceType"), r) for r in held if isinstance(r, dict)]
+    return any(k == "Composition" or (k == "Bundle" and has_report(r)) for k, r in kinds)
+
+
+def unreached(
+    stored: dict[int, set[int]], now: dict[int, set[int]], heads: dict[int, str]
+) -> set[int]:
+    """What reports lead to by what is stored and not by what shows, and what hangs on that alone.
+    A Bundle to which another report leads begins nothing."""
+    reports = [index for index, kind in heads.items() if kind == "Composition"]
+    others = [index for index in heads if index not in reach(stored, *reports)]
+    begins = set(reports)
+    for index in others:
+        over = {other for other in others if index in reach(stored, other)}
+        mutual = over & reach(stored, index)
+        if over == mutual and index == min(mutual):
+            begins.add(index)
+    dead = reach(stored, *begins) - reach(now, *begins)
+    alive = {start: ends - dead for start, ends in stored.items() if start not in dead}
+    around = reach(both_ways(stored), *begins)
+    return dead | (around - reach(both_ways(alive), *begins))
+
+
+def reach(edges: dict[int, set[int]], *starts: int) -> set[int]:
+    """The entries that some reach, themselves too."""
+    found, waiting = set(starts), [*starts]
     while waiting:
         for index in edges.get(waiting.pop(), ()):
             if index not in found:
@@ -305,6 +354,17 @@ def both_ways(edges: dict[int, set[int]]) -> dict[int, set[int]]:
         for other in others:
             found.setdefault(other, set()).add(index)
     return found
+
+
+def outward(resource: Json, base: str, context: Context) -> set[str | None]:
+    """The identities that a stored resource refers to; of what a Bundle holds, those outside."""
+    if not (isinstance(resource, dict) and resource.get("resourceType") == "Bundle"):
+        return {identify(text, base, context) for text in references(resource)}
+    inside, found = bundle_scope(resource, "", None, context), set[str | None]()
+    for index, entry in enumerate(inside.entries):
+        own = (split(inside.identities[index]) or ("",))[0] or context.bases[0]
+        found |= outward(entry.get("resource"), own, context)
+    return {name for name in found if not inside.named(name)}
 
 
 def references(value: Json) -> Iterator[str]:

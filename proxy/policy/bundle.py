@@ -10,7 +10,7 @@ from proxy.fhir.reference import Reference, parse_reference
 from proxy.fhir.referring import reference_texts
 from proxy.fhir.structure import RESOURCES
 from proxy.policy.places import group_entries, is_served, list_entries, locate
-from proxy.policy.reachability import find_lost, join, reach
+from proxy.policy.reachability import find_lost, find_roots, find_unreached, join, reach
 from proxy.policy.scope import AS_STORED, Fates, Scope
 
 if TYPE_CHECKING:
@@ -36,9 +36,12 @@ class Entry(NamedTuple):
 class BundleWalk:
     """The part of the walk that knows Bundles."""
 
-    def __init__(self, resources: Resources, anonymized: Anonymized | None) -> None:
+    def __init__(
+        self, resources: Resources, anonymized: Anonymized | None, hides_sections: bool
+    ) -> None:
         self._resources = resources
         self._anonymized = anonymized
+        self._hides_sections = hides_sections
 
     def entries(self, bundle: JsonObject, out: JsonObject, scope: Scope) -> None:
         """Put the shown entries of ``bundle`` into ``out``."""
@@ -68,8 +71,8 @@ class BundleWalk:
         met: dict[int, set[str]] = {}
         try:
             self._reveal(found, shown, met, scope)
-            if kind == "document" and found:
-                self._prune(found, places, shown, met, scope)
+            if found and (kind == "document" or self._hides_sections):
+                self._prune(kind == "document", found, places, shown, met, scope)
             if self._anonymized is not None and shown:
                 made = self._anonymized.complete(kind, found, places, shown, met, scope)
         finally:
@@ -84,26 +87,35 @@ class BundleWalk:
 
     def _prune(
         self,
+        document: bool,
         entries: list[Entry],
         places: Mapping[str, list[Entry]],
         shown: dict[int, JsonObject],
         met: dict[int, set[str]],
         scope: Scope,
     ) -> None:
-        """Take out of ``shown`` what the document's Composition no longer reaches, and references
-        to it out of all else."""
+        """Take out of ``shown`` what a document's first entry no longer reaches, and, where
+        sections can be hidden, what Compositions in any Bundle no longer reach; and references to
+        it out of all else."""
         by_name = {name: {e.position for e in at} for name, at in places.items()}
         first, fates = entries[0].position, scope.frames[-1]
+        reports, nested = _find_reports(entries) if self._hides_sections else (set(), set())
+        starts = [{first}] if document else []
+        if reports or nested:
+            starts.append(reports)
         stored: dict[int, set[int]] = {}
         while True:
             now = {i: join(names, by_name) for i, names in met.items()}
-            if reach(first, now) >= shown.keys():
+            if all(reach(of, now) >= shown.keys() for of in starts):
                 return
             stored = stored or {
                 e.position: join(self._stored(e.resource, e.base, scope), by_name)
                 for e in entries
             }
-            lost = find_lost(stored, now, first) & shown.keys()
+            lost = find_lost(stored, now, first) if document else set[int]()
+            if reports or nested:
+                lost |= find_unreached(stored, now, find_roots(reports, nested, stored))
+            lost &= shown.keys()
             if not lost:
                 return
             gone = {name for name, at in by_name.items() if at & lost}
@@ -121,7 +133,8 @@ class BundleWalk:
             return {scope.name_of(text, base) for text in reference_texts(resource)}
         held = list(list_entries(resource, "", scope.bases.main, scope))
         named = set[str]().union(*(self._stored(inner, place.base, scope) for place, inner in held))
-        return named - {place.identity for place, _ in held}
+        inside = group_entries([(place.identity, inner) for place, inner in held], scope)
+        return named - inside.keys()
 
     def _name(self, index: int, source: JsonObject, served: bool, scope: Scope) -> Entry:
         held = source.get("resource")
@@ -240,6 +253,25 @@ class BundleWalk:
             shown.append({"relation": relation, "url": url})
         if shown:
             out[key] = shown
+
+
+def _find_reports(entries: list[Entry]) -> tuple[set[int], set[int]]:
+    """Of the entries, by position, the Compositions, and the Bundles that hold one at any depth."""
+    held = [(e.position, e.resource.get("resourceType"), e.resource) for e in entries if e.resource]
+    reports = {at for at, kind, _ in held if kind == "Composition"}
+    return reports, {at for at, kind, r in held if kind == "Bundle" and _holds_report(r)}
+
+
+def _holds_report(bundle: JsonObject) -> bool:
+    inside = bundle.get("entry")
+    for entry in inside if isinstance(inside, list) else ():
+        held = entry.get("resource") if isinstance(entry, dict) else None
+        kind = held.get("resourceType") if isinstance(held, dict) else None
+        if kind == "Composition":
+            return True
+        if kind == "Bundle" and isinstance(held, dict) and _holds_report(held):
+            return True
+    return False
 
 
 def _in_order(shown: Mapping[int, JsonObject], made: Mapping[int, list[Json]]) -> Iterator[Json]:

@@ -20,11 +20,9 @@ from proxy.policy.decide import (
 )
 from proxy.policy.model import Method, Policy, Source
 from proxy.policy.persons import Persons
+from proxy.policy.reachability import hides_sections
 from proxy.policy.scope import Scope
 from proxy.policy.walk import Compiler
-
-# Of what hides these, nothing but other sections reaches the resources behind.
-_SECTIONS = frozenset({("Composition", "section"), ("Composition", "section", "entry")})
 
 LensKind = Literal["keep", "hidden", "pseudonym", "coarse"]
 
@@ -56,7 +54,7 @@ class View:
         self._shown = frozenset(t for t, m in self._types.items() if m.name in ("keep", "pass"))
         self._compiler = Compiler(policy, self._root, self._shown)
         self._lenses: dict[str, Lens] = {}
-        self._hides_sections = self._can_hide_sections()
+        self._hides_sections = self.shows("Composition") and hides_sections(policy)
 
     def shows(self, type_name: str) -> bool:
         """Whether resources of the type are shown at all (by the rule without predicate)."""
@@ -164,14 +162,6 @@ class View:
             why = "an anonymized document has it anew"
             return Lens("hidden", Method("remove"), why, self.policy.sources.get("document"))
         return lens
-
-    def _can_hide_sections(self) -> bool:
-        """By lines of its own: predicates only show more, so the line without decides."""
-        return self.shows("Composition") and any(
-            rule.method.name in ("remove", "mask") and not rule.has_predicate
-            for rule in self.policy.elements
-            if tuple(step.name for step in rule.steps) in _SECTIONS
-        )
 
     def _plain(self, type_name: str) -> Nodes:
         return tuple(n for n in self._root.children.get(type_name, {}).values() if not n.guarded)

@@ -33,6 +33,7 @@ from proxy.policy.decide import (
 )
 from proxy.policy.extensions import Extensions
 from proxy.policy.model import Policy
+from proxy.policy.reachability import hides_sections
 from proxy.policy.required import DEPENDENT
 from proxy.policy.resources import Resources
 from proxy.policy.restore import Restore, restorers
@@ -64,7 +65,8 @@ class Compiler:
         self.anonymized = Anonymized(self) if policy.document == ANONYMIZED else None
         self.extensions = Extensions(policy, self)
         self.resources = Resources(self, tree)
-        self.bundles = BundleWalk(self.resources, self.anonymized)
+        hides = "Composition" in shown and hides_sections(policy)
+        self.bundles = BundleWalk(self.resources, self.anonymized, hides)
         self.nowhere = Scope.nowhere()
         self._walkers: dict[tuple[object, ...], Walker] = {}
         self._making = RLock()  # long steps run in threads

@@ -64,6 +64,22 @@ def test_walk_equals_oracle_over_generated_cases(policy: str) -> None:
     assert found == {}
 
 
+def test_walk_equals_oracle_where_sections_hide_in_any_bundle(shared: Path) -> None:
+    """What documents hold shows the same, and less of it, in Bundles of every other type, beside
+    other documents and around them."""
+    documents: list[Any] = [r for _, r in examples(shared) if r.get("type") == "document"]
+    documents = sorted(documents, key=lambda r: len(r["entry"]))[:20]
+    lost = 0
+    for kind, one, two in zip(
+        ("message", "batch", "collection", "searchset") * 5, documents, documents[::-1], strict=True
+    ):
+        inside = {"fullUrl": "urn:uuid:6a3f0a4e-6c0a-4f0e-9d3d-3f4f2d0b6a11", "resource": two}
+        made = {**one, "type": kind, "entry": [inside, *one["entry"], *two["entry"][1:9]]}
+        assert disagreements("sections", made) == []
+        lost += len(made["entry"]) - len(Case("sections").reveal(made)["entry"])
+    assert lost > 100
+
+
 def test_walk_equals_oracle_over_parameters() -> None:
     """What Parameters hold, Bundles among it, shows the same; a resource that does not exist for
     the caller is in neither."""

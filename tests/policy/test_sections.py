@@ -235,3 +235,64 @@ def test_verdicts_count_the_least(see: Any, tmp_path: Path) -> None:
     view = compile_view(load_directory(tmp_path)["trial"])
     for path in ("section", "section.entry", "section.code"):
         assert view.lens(f"Composition.{path}").kind == "hidden"
+
+
+def message(*resources: dict[str, Any], kind: str = "message") -> dict[str, Any]:
+    """A Bundle that is no document: under a header that leads to all that it holds."""
+    named = [f"{UPSTREAM}/{r['resourceType']}/{r['id']}" for r in resources]
+    focus = [{"reference": name} for name in named]
+    header = {"resourceType": "MessageHeader", "id": "m", "focus": focus}
+    held = zip([f"{UPSTREAM}/MessageHeader/m", *named], [header, *resources], strict=True)
+    entry = [{"fullUrl": url, "resource": resource} for url, resource in held]
+    return {"resourceType": "Bundle", "id": "b", "type": kind, "entry": entry}
+
+
+def parts(bundle: dict[str, Any]) -> list[dict[str, Any]]:
+    return [entry["resource"] for entry in bundle["entry"]]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["message", "batch", "transaction", "collection", "searchset", "history", "batch-response"],
+)
+def test_a_section_hides_in_every_bundle(kind: str, see: Any) -> None:
+    """What only a hidden section of a Composition reaches is in no Bundle, nor what hangs on it
+    alone; what no Composition reaches stays, and so does all where no section can be hidden."""
+    lonely = {"resourceType": "Provenance", "id": "v", "target": [{"reference": "Observation/x"}]}
+    whole = document([section(RESULTS, "r"), section(PROBLEMS, "x")], *map(observation, "rx"))
+    made = message(*parts(whole), observation("z"), kind=kind)
+    made["entry"].append({"fullUrl": f"{UPSTREAM}/Provenance/v", "resource": lonely})
+    header = '"MessageHeader" = "keep"\n'
+    start = ["MessageHeader", "Composition", "Patient"]
+    shown = see(header + MASKED, made)
+    assert held(shown) == [*start, "r", "z"]
+    assert len(shown["entry"][0]["resource"]["focus"]) == len(shown["entry"]) - 1
+    assert held(see(header, made)) == [*start, "r", "x", "z", "v"]
+    assert held(see(MASKED, made)) == [*start[1:], "r", "z"]
+
+
+def test_reports_in_one_bundle_are_judged_together(see: Any) -> None:
+    """What one Composition hides another may show; a Bundle inside counts by the Compositions that
+    it holds, and goes with all that it alone leads to where only a hidden section names it."""
+    one, two = (document([section(RESULTS, a), section(PROBLEMS, b)]) for a, b in ("rx", "yx"))
+    two["entry"][0]["resource"]["id"] = "d"
+    both = message(*parts(one), parts(two)[0], *map(observation, "rxyz"))
+    assert held(see(MASKED, both)) == ["Composition", "Patient", "Composition", "r", "y", "z"]
+    inner = document([section(RESULTS, "r"), section(PROBLEMS, "x")], id="i")
+    for entry in inner["entry"]:
+        entry["fullUrl"] = entry["fullUrl"].replace(UPSTREAM, "https://sender.example/fhir")
+    for listed in parts(inner)[0]["section"]:
+        listed["entry"][0]["reference"] = f"{UPSTREAM}/{listed['entry'][0]['reference']}"
+    around = message(inner, *map(observation, "rxz"))
+    assert held(see(MASKED, around)) == ["Bundle", "r", "z"]
+    named = document([section(RESULTS), section(PROBLEMS)])
+    named["entry"][0]["resource"]["section"][1]["entry"] = [{"reference": "Bundle/i"}]
+    around = message(*parts(named), inner, *map(observation, "rxz"))
+    assert held(see(MASKED, around)) == ["Composition", "Patient", "z"]
+
+
+def test_a_document_without_its_composition_first(see: Any) -> None:
+    """The sections of a Composition count wherever it stands in a document."""
+    made = document([section(RESULTS, "r"), section(PROBLEMS, "x")], *map(observation, "rx"))
+    made["entry"].insert(0, made["entry"].pop(1))
+    assert held(see(MASKED, made)) == ["Patient", "Composition", "r"]
