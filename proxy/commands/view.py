@@ -6,7 +6,7 @@ import secrets
 import sys
 from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +14,9 @@ from typing import BinaryIO
 import click
 
 from proxy.commands.policies import find_policy
+from proxy.engine.cases import concerns
+from proxy.engine.leads import find_links
+from proxy.engine.membership import NOWHERE, Key, Links, find_unreached
 from proxy.fhir.codec import CodecError, JsonObject, decode, encode
 from proxy.fhir.layout import indent
 from proxy.fhir.reference import Bases
@@ -25,6 +28,9 @@ from proxy.policy.scope import Scope
 
 UPSTREAM = "http://127.0.0.1:8080/fhir"
 PUBLIC = "http://127.0.0.1:8000/fhir"
+
+Found = tuple[int, JsonObject, bytes]  # line, resource, its bytes
+_FAILURES = (CodecError, ValueError, RecursionError)
 
 
 @click.command()
@@ -60,8 +66,9 @@ def command(
 ) -> int:
     """Show FILE (JSON or NDJSON; standard input without it) as the policy's callers see it.
 
-    NDJSON is read and written line by line. Resources that the view does not show are left out,
-    and counted on standard error.
+    NDJSON is read and written line by line; where the view hides sections of reports, it is read
+    whole before, and what only hidden sections reach in it is hidden. Resources that the view does
+    not show are left out, and counted on standard error.
     """
     view = _view(policy_name)
     offline = _Offline(
@@ -76,6 +83,14 @@ def command(
         return _run(offline, sys.stdin.buffer, "-", pretty)
     with Path(file).open("rb") as stream:
         return _run(offline, stream, file, pretty)
+
+
+class _BadLine(click.ClickException):
+    """A line of NDJSON that is no resource; ``place``: the file and its number."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(f"{place}: not a FHIR resource in JSON; the lines before it are written")
+        self.place = place
 
 
 class _Offline:
@@ -99,8 +114,8 @@ class _Offline:
         self.scrubbed: Counter[str] = Counter()
         self.missing: set[str] = set()
 
-    def show(self, resource: JsonObject) -> JsonObject | None:
-        scope = Scope(
+    def scope(self) -> Scope:
+        return Scope(
             namer=self.namer,
             bases=self.bases,
             public=self.public,
@@ -109,6 +124,14 @@ class _Offline:
             pseudonym=self.view.pseudonym,
             claims=self.claims,
         )
+
+    def follow(self, resource: JsonObject) -> Links:
+        """Where a resource leads."""
+        shown = self.view.reveal(resource, self.scope())
+        return find_links(self.view, self.scope(), resource, shown)
+
+    def show(self, resource: JsonObject) -> JsonObject | None:
+        scope = self.scope()
         shown = self.view.reveal(resource, scope)
         for found in scope.scrubbed.values() if shown is not None else ():
             self.scrubbed.update(found)
@@ -166,13 +189,18 @@ def _claims(text: str) -> Mapping[str, object]:
 
 def _run(offline: _Offline, stream: BinaryIO, name: str, pretty: bool) -> int:
     hidden = 0
-    for line, resource, raw in _resources(stream, name):
+    found: Iterable[Found] = _resources(stream, name)
+    unreached: set[Key] = set()
+    if offline.view.hides_sections:
+        found = _read_all(found)
+        unreached = _judge(offline, found, name)
+    for line, resource, raw in found:
         try:
             shown = offline.show(resource)
             text = raw if offline.view.identity else encode(shown)
-        except (CodecError, ValueError, RecursionError):
-            raise click.ClickException(f"{name}:{line}: the resource cannot be shown") from None
-        if shown is None:
+        except _FAILURES:
+            raise _not_shown(name, line) from None
+        if shown is None or _key(resource) in unreached:
             hidden += 1
             continue
         sys.stdout.buffer.write((indent(text) if pretty else text) + b"\n")
@@ -191,7 +219,40 @@ def _run(offline: _Offline, stream: BinaryIO, name: str, pretty: bool) -> int:
     return 0
 
 
-def _resources(stream: BinaryIO, name: str) -> Iterator[tuple[int, JsonObject, bytes]]:
+def _read_all(found: Iterable[Found]) -> list[Found]:
+    """All of it: up to a line that cannot be read it would be no whole."""
+    try:
+        return list(found)
+    except _BadLine as error:
+        raise click.ClickException(f"{error.place}: not a FHIR resource in JSON") from None
+
+
+def _judge(offline: _Offline, found: Iterable[Found], name: str) -> set[Key]:
+    """What of all the resources there are only hidden sections reach."""
+    links: dict[Key, Links] = {}
+    for line, resource, _ in found:
+        try:
+            more = offline.follow(resource)
+        except _FAILURES:
+            raise _not_shown(name, line) from None
+        key = _key(resource) or (str(resource["resourceType"]), f"#{line}")
+        before = links.get(key, NOWHERE)  # as another version leads
+        shown = (before.shown or ()) + (more.shown or ())
+        links[key] = Links(before.stored + more.stored, shown)
+    return {key for key in find_unreached(links) if concerns(offline.view, key[0])}
+
+
+def _key(resource: JsonObject) -> Key | None:
+    """What a resource is called by references; None if it has no id."""
+    id = resource.get("id")
+    return (str(resource["resourceType"]), id) if isinstance(id, str) else None
+
+
+def _not_shown(name: str, line: int) -> click.ClickException:
+    return click.ClickException(f"{name}:{line}: the resource cannot be shown")
+
+
+def _resources(stream: BinaryIO, name: str) -> Iterator[Found]:
     """(line, resource, its bytes) of one JSON text over several lines, or of one a line."""
     first, number = b"", 0
     for first in stream:
@@ -218,9 +279,7 @@ def _resources(stream: BinaryIO, name: str) -> Iterator[tuple[int, JsonObject, b
         resource = _read(line)
         if resource is None:
             sys.stdout.buffer.flush()
-            raise click.ClickException(
-                f"{name}:{number}: not a FHIR resource in JSON; the lines before it are written"
-            )
+            raise _BadLine(f"{name}:{number}")
         yield number, resource, line.strip()
 
 

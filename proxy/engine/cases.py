@@ -18,7 +18,7 @@ from proxy.engine import answers
 from proxy.engine.answers import Bundle, Row
 from proxy.engine.asking import Rows, Work, ask_named, ask_referring, ask_rows, group
 from proxy.engine.context import Context, ask_all
-from proxy.engine.leads import indexed_leads, shown_leads, stored_leads
+from proxy.engine.leads import find_links, indexed_leads
 from proxy.engine.membership import NOWHERE, Case, Key, Links
 from proxy.engine.messages import Answer, Ask
 from proxy.engine.reveal import load
@@ -110,8 +110,7 @@ class _Judging:
         if links is None:
             stored = load(row.body)
             shown = context.view.reveal(stored, context.scope())
-            leads = None if shown is None else tuple(shown_leads(context, stored, shown))
-            links = Links(tuple(stored_leads(context, stored).values()), leads)
+            links = find_links(context.view, context.scope(), stored, shown)
             self._memory.links[key] = links
         return links
 
@@ -138,7 +137,7 @@ class _Judging:
         """Take the Compositions that list the targets as entries."""
         unsure = self._unsure()
         for row in (yield from self._search("entry", [f"{t}/{id_}" for t, id_ in unsure])):
-            listed = indexed_leads(self._context, load(row.body), "entry")
+            listed = indexed_leads(self._context.gateway.bases, load(row.body), "entry")
             for key in listed.intersection(unsure):
                 self._begin(key, (row.type, row.id))
 
@@ -215,7 +214,7 @@ class _Judging:
             for row in rows:
                 leads = wanted.intersection(self._note(row).shown or ())
                 if leads:  # of these, what would have brought it along by itself
-                    leads &= indexed_leads(self._context, load(row.body))
+                    leads &= indexed_leads(self._context.gateway.bases, load(row.body))
                 pairs += [(row, key) for key in sorted(leads)]
         return pairs
 

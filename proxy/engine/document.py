@@ -134,7 +134,7 @@ def _reveal(context: Context, key: Key, body: bytes) -> Part | None:
         shown, out = revealed, encode(revealed)
     context.notes.add_patients(map(context.audit_name, patients_of(body, context.gateway.bases)))
     url = f"{context.base}/{key[0]}/{shown['id']}"
-    leads = shown_leads(context, stored, shown)
+    leads = shown_leads(context.view, context.scope(), stored, shown)
     allowed = {
         type_
         for type_ in {type_ for type_, _ in leads}
@@ -165,7 +165,7 @@ def _reveal_together(
     ]
     if context.view.policy.document:
         sections = {"resourceType": "Composition", "section": parts[0].stored.get("section")}
-        listed = withheld.intersection(stored_leads(context, sections).values())
+        listed = withheld.intersection(stored_leads(context.gateway.bases, sections).values())
         held += [{"fullUrl": f"{main}/{type_}/{id_}"} for type_, id_ in sorted(listed)]
     head: JsonObject = {"resourceType": "Bundle", "id": parts[0].key[1], "type": "document"}
     entries = reveal_entries(context, {**head, "entry": held})

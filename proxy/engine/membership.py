@@ -45,6 +45,15 @@ class Case:
             _reach((lead for k in todo for lead in links[k].stored), self.stored, self.behind)
 
 
+def find_unreached(links: Mapping[Key, Links]) -> set[Key]:
+    """Of all resources there are, by where they lead, those that some Composition reaches as stored
+    and none as shown."""
+    reports = {key for key in links if key[0] == "Composition"}
+    cases = Case(set(reports), set(reports), set(reports), reports)
+    cases.advance(links)
+    return cases.stored - cases.shown
+
+
 def _reach(keys: Iterable[Key], reached: set[Key], waiting: set[Key]) -> None:
     fresh = {key for key in keys if key not in reached}
     reached |= fresh

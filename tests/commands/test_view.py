@@ -85,6 +85,64 @@ def test_ndjson_is_shown_line_by_line_and_the_hidden_is_counted(
     assert "1 not shown" in err
 
 
+SECTIONS = """
+title = "t"
+basis = "b"
+[access]
+Composition = ["read"]
+[ids]
+default = "pseudonym"
+[elements]
+Composition = "keep"
+Observation = "keep"
+Organization = "keep"
+Patient = "keep"
+"Composition.section" = "mask"
+"Composition.section.where(title = 'Shown')" = "keep"
+[datatypes]
+Narrative = "narrative"
+"""
+
+
+def report(hidden: list[str], shown: list[str]) -> dict[str, object]:
+    sections = [
+        {"title": title, "entry": [{"reference": name} for name in names]}
+        for title, names in (("Hidden", hidden), ("Shown", shown))
+    ]
+    return {"resourceType": "Composition", "status": "final", "title": "t", "date": "2026",
+            "subject": {"reference": "Patient/p-1"}, "section": sections}  # fmt: skip
+
+
+def test_what_only_a_hidden_section_reaches_is_hidden(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """All lines are judged together, wherever the Compositions stand; what none reaches, and what
+    one shows, is shown; a line that cannot be read shows none of them."""
+    policy, file = tmp_path / "trial.toml", tmp_path / "data.ndjson"
+    policy.write_text(SECTIONS)
+    led = {**OBSERVATION, "id": "led", "performer": [{"reference": "Organization/lab"}]}
+    held = [
+        {"resourceType": "Organization", "id": "lab"},
+        *({**OBSERVATION, "id": id} for id in ("listed", "both", "free")),
+        led, {**OBSERVATION, "id": "around", "hasMember": [{"reference": "Observation/led"}]},
+        PATIENT, {**OBSERVATION, "id": None},
+        report(["Observation/listed", "Observation/both", "Observation/around"], []),
+        report(["Observation/listed"], ["Observation/both"]),
+    ]  # fmt: skip
+    arguments = ("--policy", str(policy), str(file))
+    file.write_text("\n".join(map(json.dumps, held)))
+    code, out, err = run(capsysbinary, *arguments)
+    shown = [json.loads(line) for line in out.splitlines()]
+    kinds = ["Observation", "Observation", "Patient", "Observation", "Composition", "Composition"]
+    assert (code, [r["resourceType"] for r in shown]) == (0, kinds)
+    assert len(shown[-1]["section"][1]["entry"]) == 1
+    assert "4 not shown" in err
+    file.write_text("\n".join(map(json.dumps, [*held[:4], {}, *held[4:]])))
+    code, out, err = run(capsysbinary, *arguments)
+    assert (code, out) == (1, b"")
+    assert err.endswith(f"{file}:5: not a FHIR resource in JSON\n")
+
+
 def test_a_bad_line_ends_with_its_number_and_the_lines_before_it(
     tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:

@@ -38,10 +38,12 @@ from proxy.fhir.codec import JsonObject
 from proxy.fhir.reference import parse_reference
 from proxy.fhir.referring import reference_texts
 from proxy.lenses.backward import ShownDay, Span
+from proxy.policy.compile import View
 from proxy.policy.derive import Verdict
 from proxy.policy.links import Links
 from proxy.policy.resources import Resources
 from proxy.policy.rows import Rows
+from proxy.policy.scope import Scope
 from proxy.policy.verdicts import Tokens, VerdictTable
 
 Patch = pytest.MonkeyPatch
@@ -430,11 +432,11 @@ def body_not_judged(patch: Patch) -> None:
 def document_follows_hidden(patch: Patch) -> None:
     """A document holds what is stored references of it lead to, shown or not."""
 
-    def leads(context: Any, stored: JsonObject, shown: JsonObject) -> Any:
+    def leads(view: View, scope: Scope, stored: JsonObject, shown: JsonObject) -> Any:
         found = {}
         for text in reference_texts(stored):
             reference = parse_reference(text)
-            known = bool(reference.type) and context.view.shows(reference.type)
+            known = bool(reference.type) and view.shows(reference.type)
             if reference.kind == "relative" and known:
                 found[reference.type, reference.id] = True
         return list(found)
