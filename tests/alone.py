@@ -4,7 +4,7 @@ parameters, since these say what an upstream finds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from proxy.fhir import match, registry
@@ -59,8 +59,13 @@ class Reading:
             return self.shown[key] is not None
         reports = [r for r in self.reports if self.is_about(r, key) or self.lists(r, key)]
         if self.is_bound(key):
-            shown = any(key in self.reach(r, shown=True) for r in reports)
-            return shown or not any(key in self.reach(r, shown=False) for r in reports)
+            before = self.before(key)
+            while not any(key in self.reach(r, shown=False) for r in reports):
+                more = next(before, None)
+                if more is None:
+                    return True
+                reports += more
+            return any(key in self.reach(r, shown=True) for r in reports)
         reports += self.trace(key)
         return any(key in self.reach(r, shown=True) for r in reports)
 
@@ -74,6 +79,18 @@ class Reading:
 
     def lists(self, report: Key, key: Key) -> bool:
         return key in self.indexed(report, "entry")
+
+    def before(self, key: Key) -> Iterator[list[Key]]:
+        """Of what refers to ``key``, of what refers to that, and so on: the reports among it, and
+        those about whom it is about."""
+        ends, met = {key}, {key}
+        while ends:
+            found = {k for k in self.stored if ends & self.leads[k] & self.indexed(k)} - met
+            met |= found
+            ends = {k for k in found if k[0] != "Composition"}
+            yield [
+                r for r in self.reports if r in found or any(self.is_about(r, k) for k in ends)
+            ]
 
     def trace(self, key: Key) -> list[Key]:
         """The reports of whom something is about that refers to ``key``, or to what does."""

@@ -3,9 +3,11 @@
 In a view that can hide a section, a resource that stands alone does not exist for its caller if a
 stored Composition reaches it, by references at any depth, and none that the caller is shown does by
 what shows of it. Candidates are the Compositions about the resource's patient and those that list
-it as an entry. What is bound to no patient (an Organization, a Device) exists only if a shown path
-leads to it from some Composition, found backwards along the shown references that the upstream
-indexes: references in extensions are in no index, so that here what is not found counts as hidden.
+it as an entry; where none of them reaches it, those that are found backwards along the references
+that the upstream indexes. What is bound to no patient (an Organization, a Device) exists only if a
+shown path leads to it from some Composition, found backwards along the shown references that the
+upstream indexes: references in extensions are in no index, so that here what is not found counts as
+hidden.
 
 :func:`find_hidden` is all that the rest of the engine knows of this.
 """
@@ -28,7 +30,7 @@ from proxy.policy.compile import View
 
 Asking = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", None]
 Referring = Generator[
-    "Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", "list[tuple[Row, Key]]"
+    "Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", "list[tuple[Row, Key, bool]]"
 ]
 Finding = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", frozenset[Key]]
 
@@ -103,6 +105,10 @@ class _Judging:
     def _unsure(self) -> list[Key]:
         return [key for key in self._targets if not self._is_shown(key)]
 
+    def _undecided(self) -> list[Key]:
+        """The targets that none of their candidates says anything of."""
+        return [k for k in self._unsure() if not (self._bound(k) and self._is_stored(k))]
+
     def _note(self, row: Row) -> Links:
         """Where a fetched resource leads."""
         context, key = self._context, (row.type, row.id)
@@ -175,18 +181,21 @@ class _Judging:
                 case.advance(self._memory.links)
 
     def _trace(self) -> Asking:
-        """Look for shown paths to what is bound to no patient, backwards, until somebody's reports
-        are at their beginning."""
-        ends = {key: {key} for key in self._unsure() if not self._bound(key)}
+        """Look backwards for what leads to what was not decided, until a report is at the beginning
+        that reaches it: to what is bound to no patient along what shows, until somebody's reports
+        are, to all else along what is stored."""
+        ends = {key: {key} for key in self._undecided()}
         met = {key: {key} for key in ends}  # by target
-        for _ in range(_LEVELS):
-            if not ends:
-                return
+        level = 0
+        while ends:
+            level += 1
             patients: dict[Key, set[str]] = {key: set() for key in met}
             before: dict[Key, tuple[set[str], set[Key]]] = {}
-            for row, key in (yield from self._refer(ends)):
+            for row, key, shown in (yield from self._refer(ends)):
                 referring = (row.type, row.id)
                 for target in ends[key]:
+                    if not shown and not self._bound(target):
+                        continue
                     if row.type == _REPORT:
                         self._begin(target, referring)
                     elif referring not in met[target]:
@@ -196,15 +205,17 @@ class _Judging:
                         before.setdefault(referring, (own, set()))[1].add(target)
             yield from self._report(patients)
             yield from self._follow()
-            unsure = set(self._unsure())
-            ends = {
-                referring: left
-                for referring, (own, targets) in before.items()
-                if not any(self._memory.reports[id_] for id_ in own) and (left := targets & unsure)
-            }
+            bound, free = set[Key](), set[Key]()
+            for key in self._undecided():
+                (bound if self._bound(key) else free).add(key)
+            ends = {}
+            for referring, (own, targets) in before.items():
+                begun = level == _LEVELS or any(self._memory.reports[id_] for id_ in own)
+                if left := targets & (bound if begun else bound | free):
+                    ends[referring] = left
 
     def _refer(self, keys: Iterable[Key]) -> Referring:
-        """What shows a reference to one of ``keys``, and to which."""
+        """What refers to one of ``keys``, to which, and whether that shows."""
         asks = []
         for type_, ids in group(keys):
             form = (("_id", ",".join(ids)), ("_revinclude", "*"), ("_count", str(len(ids) + 1)))
@@ -212,17 +223,19 @@ class _Judging:
         wanted, pairs = set(keys), []
         for rows in (yield from ask_rows(self._context, asks, self._work, _along)):
             for row in rows:
-                leads = wanted.intersection(self._note(row).shown or ())
+                links = self._note(row)
+                leads = wanted.intersection(links.stored)
                 if leads:  # of these, what would have brought it along by itself
                     leads &= indexed_leads(self._context.gateway.bases, load(row.body))
-                pairs += [(row, key) for key in sorted(leads)]
+                pairs += [(row, key, key in (links.shown or ())) for key in sorted(leads)]
         return pairs
 
 
 def _along(bundle: Bundle) -> list[Row]:
-    """What comes along with the matches. Raises :class:`TooCostly` where that may not be all."""
-    rows = [row for row in answers.found(bundle) if row.mode == "include" and row.type]
-    if len(rows) >= _FULL:
+    """The matches, which may refer to one another, and what comes along. Raises
+    :class:`TooCostly` where that may not be all."""
+    rows = [row for row in answers.found(bundle) if row.type]
+    if sum(row.mode == "include" for row in rows) >= _FULL:
         raise TooCostly("Too much refers to what was asked for; ask for less, or for one.")
     return rows
 

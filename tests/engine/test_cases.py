@@ -174,6 +174,49 @@ async def test_hidden_and_never_existing_take_as_many_calls(rig: Rig) -> None:
     assert rig.diary == []
 
 
+ABOUT_ANOTHER: list[JsonObject] = [
+    *simple("Patient", "mother", "father", "baby", "twin"),
+    report("m", "mother", section(SHOWN, "Observation/told"), section(HIDDEN, "Observation/birth")),
+    observation("told", "mother", hasMember=refer("Observation/told-of-baby")),
+    observation("birth", "mother",
+                hasMember=refer("Observation/of-baby", "Observation/in-both")),
+    observation("of-baby", "baby", hasMember=refer("Observation/of-twin")),
+    observation("of-twin", "twin"), observation("in-both", "baby"),
+    observation("told-of-baby", "baby", hasMember=refer("Observation/in-both")),
+    observation("by-itself", "baby", hasMember=refer("Observation/after-it")),
+    observation("after-it", "baby"),
+    {**report("n", "father", section(HIDDEN, "DiagnosticReport/panel-of-none")),
+     "subject": {"display": "A man"}},
+    {"resourceType": "DiagnosticReport", "id": "panel-of-none", "status": "final",
+     "code": {"text": "x"}, "subject": {"reference": "Patient/father"},
+     "result": refer("Observation/of-none")},
+    observation("of-none", "father"),
+]  # fmt: skip
+
+
+async def test_what_is_about_another_patient_is_hidden_too(tmp_path: Path) -> None:
+    """A hidden section hides what it leads to about somebody without a report, at any depth, and
+    so does one of a report that names no patient; reads that find nothing take one number of calls,
+    and what no report leads to is there."""
+    policies = gather_policies(tmp_path / "policies")
+    stored = embedded([*STORED, *ABOUT_ANOTHER])
+    there = {"told", "told-of-baby", "in-both", "by-itself", "after-it"}
+    hidden = {"birth", "of-baby", "of-twin", "of-none"}
+    async with running(stored, tmp_path, roles=[SECTIONS], policies=policies) as rig:
+        calls, found = set(), set()
+        for id_ in [*sorted(there | hidden), "never"]:
+            rig.diary.clear()
+            read = await rig.ask(SECTIONS, f"/Observation/{rig.id(SECTIONS, 'Observation', id_)}")
+            found |= {id_} if read.status == 200 else set()
+            calls |= {len(rig.diary)} if read.status == 404 else set()
+        assert found == there
+        assert calls == {51}
+        for count in (1, 50):
+            rows = await search(rig, f"/Observation?_count={count}")
+            names = {rig.id(SECTIONS, "Observation", id_): id_ for id_ in there | hidden}
+            assert {names[str(r["id"])] for r in rows if r["id"] in names} == there
+
+
 async def test_a_report_of_too_many_parts_is_too_costly(tmp_path: Path) -> None:
     """Where telling takes more calls than are allowed, a search is refused and says so."""
     policies = gather_policies(tmp_path / "policies")
