@@ -476,23 +476,24 @@ def test_a_document_is_scrubbed_of_all_whom_it_names(
 def test_all_of_a_document_moves_with_its_subject() -> None:
     """In $document, as in a stored document, the dates of what is about nobody, or about somebody
     else, move by the offset of the Composition's subject; a read masks or moves them by its own."""
-    device = {"resourceType": "Device", "id": "d", "expirationDate": "2020-03-05"}
+    group = {"resourceType": "Condition", "id": "n", "subject": {"reference": "Group/g"},
+             "recordedDate": "2020-03-05"}  # fmt: skip
     report = {"resourceType": "Composition", "id": "c", "status": "final", "title": "a",
               "subject": {"reference": "Patient/p"}, "date": "2020-03-02",
-              "author": [{"reference": "Device/d"}],
-              "section": [{"entry": [{"reference": "Observation/o"}]}]}  # fmt: skip
+              "section": [{"entry": [{"reference": "Observation/o"},
+                                     {"reference": "Condition/n"}]}]}  # fmt: skip
     other = finding("o", "q", effectiveDateTime="2020-03-04")
-    upstream = Chart([patient("p"), patient("q"), device, other, report])
+    upstream = Chart([patient("p"), patient("q"), group, other, report])
     target = f"/Composition/{shown_id(SHIFTED, 'Composition', 'c')}/$document"
     reply, _ = drive(make_call(SHIFTED, target), serve_reads(upstream, []))
     shown = {e["resource"]["resourceType"]: e["resource"] for e in body_of(reply)["entry"]}
     days = timedelta(days=offset("p"))
     assert shown["Composition"]["date"] == f"{date(2020, 3, 2) + days}"
-    assert shown["Device"]["expirationDate"] == f"{date(2020, 3, 5) + days}"
+    assert shown["Condition"]["recordedDate"] == f"{date(2020, 3, 5) + days}"
     assert shown["Observation"]["effectiveDateTime"] == f"{date(2020, 3, 4) + days}"
-    alone = f"/Device/{shown_id(SHIFTED, 'Device', 'd')}"
+    alone = f"/Condition/{shown_id(SHIFTED, 'Condition', 'n')}"
     reply, _ = drive(make_call(SHIFTED, alone), serve_reads(upstream, []))
-    assert "expirationDate" not in body_of(reply)
+    assert "recordedDate" not in body_of(reply)
 
 
 @pytest.mark.parametrize("query", ["code:text=x", "value-string=x", "_sort=value-string"])
