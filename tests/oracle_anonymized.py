@@ -114,12 +114,31 @@ def is_job(resource: Json) -> bool:
     )
 
 
+# Forms of a place that leave open what it is for; all others say that it is not for care.
+PREMISES = ("si", "bu", "wi", "wa", "lvl", "co", "ro", "bd")
+
+
+def says_what_it_is(resource: dict[str, Json]) -> bool:
+    """Whether an Organization or Location states its type, or a form that not all premises have."""
+    form = resource.get("physicalType")
+    if resource.get("type"):
+        return True
+    if not form:
+        return False
+    codings = form.get("coding") if isinstance(form, dict) else None
+    if not isinstance(codings, list) or codings == []:
+        return True
+    system = "http://terminology.hl7.org/CodeSystem/location-physical-type"
+    known = [{"system": system, "code": code} for code in PREMISES]
+    return not all(
+        isinstance(c, dict) and {k: c.get(k) for k in ("system", "code")} in known for c in codings
+    )
+
+
 def as_care(resource: dict[str, Json]) -> dict[str, Json]:
     """The resource for predicates, if it gave care."""
     system, code = CARE[resource["resourceType"]]
-    stated = resource.get("type")
-    said = {"coding": [{"system": system, "code": code}]}
-    return {**resource, "type": [*(stated if isinstance(stated, list) else []), said]}
+    return {**resource, "type": [{"coding": [{"system": system, "code": code}]}]}
 
 
 def as_unknown(resource: dict[str, Json]) -> dict[str, Json]:

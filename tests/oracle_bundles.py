@@ -16,13 +16,14 @@ from tests.oracle_anonymized import (
     is_eicr,
     is_job,
     names_of,
+    says_what_it_is,
     texts,
 )
 from tests.oracle_elements import Elements
 from tests.oracle_facts import Json, as_list
 from tests.oracle_persons import case_of, method_of
 from tests.oracle_rows import exists
-from tests.oracle_rules import Step, extend
+from tests.oracle_rules import Step, extend, holds
 from tests.oracle_scope import (
     BundleScope,
     Contained,
@@ -139,12 +140,13 @@ class Bundles(Elements):
         telling = (
             ends
             for index, ends in scope.edges.items()
-            if not is_job(scope.entries[index].get("resource"))
+            if not self.is_mute(scope.entries[index]["resource"], context)
         )
         for index in set().union(*telling):
             kind = scope.entry_type(index)
             entry = scope.entries[index]
             known = kind in CARE and bool(shown.get(index))
+            known = known and not says_what_it_is(entry["resource"])
             if known and self.shows_resource(as_care(entry["resource"]), context):
                 scope.care.add(index)
                 shown[index] = self.entry(entry, index, scope, context)
@@ -171,6 +173,23 @@ class Bundles(Elements):
         if first and listed and is_eicr(first_of(bundle)):
             entries.append(self.age(first["resource"], scope, context))
         return entries
+
+    def is_mute(self, resource: dict[str, Json], context: Context) -> bool:
+        """Whether what it refers to may be anything: a job's employer, the keeper of a place that
+        says to be something else than a facility."""
+        if resource["resourceType"] not in CARE:
+            return is_job(resource)
+        if not says_what_it_is(resource):
+            return False
+        return self.selected(resource, context) == self.selected(as_unknown(resource), context)
+
+    def selected(self, resource: dict[str, Json], context: Context) -> set[str]:
+        """The predicates on the type that hold of a resource."""
+        kind = resource["resourceType"]
+        step = Step(kind, kind, kind, resource)
+        firsts = {rule.steps[0] for rule in self.policy.elements}
+        found = {first.predicate for first in firsts if first.name == kind and first.predicate}
+        return {predicate for predicate in found if holds(predicate, step, context)}
 
     def age(self, composition: Json, scope: BundleScope, context: Context) -> Json:
         """The entry of the calculated age that the shown Composition lists."""

@@ -34,12 +34,18 @@ MADE_ANEW = frozenset(
     }
 )
 
-# What an Organization or Location is that a document names otherwise than as an employer: judged
-# as if its own ``type`` said so (organization-type; v3-RoleCode, ServiceDeliveryLocationRoleType).
+# What an Organization or Location is that a document names otherwise than as an employer and that
+# does not itself say what it is: judged as if its own ``type`` said so (organization-type;
+# v3-RoleCode, ServiceDeliveryLocationRoleType).
 FACILITY_TYPES: Mapping[str, tuple[str, str]] = {
     "Organization": ("http://terminology.hl7.org/CodeSystem/organization-type", "prov"),
     "Location": ("http://terminology.hl7.org/CodeSystem/v3-RoleCode", "HOSP"),
 }
+# Forms of a place that do not tell what it is for (location-physical-type, R4 4.0.1): site,
+# building, wing, ward, level, corridor, room, bed. Its others, such as ``ho``, house, are no care.
+_PREMISES = frozenset({"si", "bu", "wi", "wa", "lvl", "co", "ro", "bd"})
+_PHYSICAL_TYPE = "http://terminology.hl7.org/CodeSystem/location-physical-type"
+
 # What of an employer tells who it is, beside what a rule masks: whom it belongs to, whom to ask.
 _EMPLOYER_TELLS = ("partOf", "endpoint", "contact", "alias")
 
@@ -80,12 +86,32 @@ def names_employer(resource: Json) -> bool:
     )
 
 
+def may_give_care(resource: JsonObject) -> bool:
+    """Whether an Organization or Location leaves open what it is: it states no type, and no form
+    but of what any premises have. What it states is judged as it stands."""
+    return not resource.get("type") and _is_premises(resource.get("physicalType"))
+
+
+def _is_premises(concept: Json) -> bool:
+    if not concept:
+        return True
+    codings = concept.get("coding") if isinstance(concept, dict) else None
+    return isinstance(codings, list) and any(codings) and all(map(_is_part, codings))
+
+
+def _is_part(coding: Json) -> bool:
+    return (
+        isinstance(coding, dict)
+        and coding.get("system") == _PHYSICAL_TYPE
+        and isinstance(code := coding.get("code"), str)
+        and code in _PREMISES
+    )
+
+
 def as_facility(resource: JsonObject) -> JsonObject:
     """An Organization or Location for judging: with a type that says that it gives care."""
     system, code = FACILITY_TYPES[str(resource["resourceType"])]
-    stated = resource.get("type")
-    said: Json = {"coding": [{"system": system, "code": code}]}
-    return {**resource, "type": [*(stated if isinstance(stated, list) else ()), said]}
+    return {**resource, "type": [{"coding": [{"system": system, "code": code}]}]}
 
 
 def as_nothing(resource: JsonObject) -> JsonObject:

@@ -2,7 +2,8 @@
 
 A Composition of an eICR gets its new identifier, date and relations and lists the calculated age
 wherever it stands; the age itself is an entry of documents. In documents and messages an
-Organization or Location that something names is judged as one that gives care. An employer is a
+Organization or Location that something names, and that does not say what it is, is judged as one
+that gives care. An employer is a
 thing of its own, under a name of its own: whom else the same Organization serves does not tell
 where the patient works.
 """
@@ -133,8 +134,8 @@ class Anonymized:
         them."""
         if kind not in _TOLD_IN:
             return {}
-        jobs = {e.position for e in entries if guide.names_employer(e.resource)}
-        for name in set().union(*(names for at, names in met.items() if at not in jobs)):
+        mute = {e.position for e in entries if self._is_mute(e, scope)}
+        for name in set().union(*(names for at, names in met.items() if at not in mute)):
             for entry in places.get(name, ()):
                 self._tell(entry, shown, scope)
         made = self._employers(places, shown, scope)
@@ -146,14 +147,28 @@ class Anonymized:
                 made.setdefault(max(shown.keys() | made.keys()), []).append(age)
         return made
 
+    def _is_mute(self, entry: Entry, scope: Scope) -> bool:
+        """Whether what the entry refers to need not be one that gives care: a job refers to the
+        employer, a place of work to those who keep it."""
+        if entry.resource is None or entry.start is None:
+            return True
+        if entry.start.type not in guide.FACILITY_TYPES:
+            return guide.names_employer(entry.resource)
+        if guide.may_give_care(entry.resource):
+            return False
+        least = self._compiler.resources.start(guide.as_nothing(entry.resource), scope.claims)
+        return least is None or least is entry.start
+
     def _tell(self, entry: Entry, shown: dict[int, JsonObject], scope: Scope) -> None:
-        """Show an Organization or Location that an entry names as one that gives care."""
+        """Show an Organization or Location that an entry names as one that gives care, unless it
+        says what it is."""
         resources = self._compiler.resources
         if (
             entry.position not in shown
             or entry.resource is None
             or entry.start is None
             or entry.start.type not in guide.FACILITY_TYPES
+            or not guide.may_give_care(entry.resource)
         ):
             return
         start = resources.start(guide.as_facility(entry.resource), scope.claims)
