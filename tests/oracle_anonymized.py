@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from tests.oracle_facts import Json, masked_narrative
+from tests.oracle_facts import Json, as_list, masked_narrative
 from tests.oracle_scope import BundleScope, Context, Place, identify, split
 from tests.oracle_values import UCUM, years_since
 
@@ -106,12 +106,58 @@ def employer(item: dict[str, Json], place: Place) -> dict[str, Json] | str:
     return {"url": item["url"], "valueReference": {"reference": name}}
 
 
+WORK = ("11341-5", "21843-8", "74165-2", "87510-4", "87511-2")
+
+
 def is_job(resource: Json) -> bool:
-    """Whether it says for whom somebody works, and so tells of nobody that they give care."""
-    held = resource.get("extension") if isinstance(resource, dict) else None
-    return isinstance(held, list) and any(
-        isinstance(e, dict) and e.get("url") == EMPLOYER for e in held
-    )
+    """Whether it is about somebody's work, and so tells of nobody that they give care."""
+    codes = [
+        c.get("code") for c in as_list(members(resource.get("code"), "coding"))
+        if isinstance(c, dict)
+    ]  # fmt: skip
+    return any(code in WORK for code in codes if isinstance(code, str)) or has_employer(resource)
+
+
+def members(value: Json, name: str) -> Json:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def has_employer(value: Json) -> bool:
+    if isinstance(value, list):
+        return any(has_employer(each) for each in value)
+    if not isinstance(value, dict):
+        return False
+    return value.get("url") == EMPLOYER or any(has_employer(each) for each in value.values())
+
+
+def telling(value: Json, kind: str) -> Json:
+    """A resource, or a section of it, without what it only lists."""
+    lists = {"Composition": "entry", "Provenance": "target"}.get(kind)
+    kept = {name: each for name, each in value.items() if name != lists}
+    if lists and isinstance(kept.get("section"), list):
+        kept["section"] = [
+            telling(s, kind) if isinstance(s, dict) else s for s in kept["section"]
+        ]
+    return kept
+
+
+def of_work(sections: Json) -> list[Json]:
+    """The sections about work, outermost ones."""
+    found: list[Json] = []
+    for section in sections if isinstance(sections, list) else []:
+        if isinstance(section, dict):
+            work = says(section.get("code"), "74166-0")
+            found += [section] if work else of_work(section.get("section"))
+    return found
+
+
+def least_employer() -> dict[str, Json]:
+    """What stands for every employer."""
+    text = "masked"
+    return {
+        "resourceType": "Organization", "identifier": [{"value": text}], "name": text,
+        "telecom": [{"value": text}], "address": [{"text": text}],
+    }  # fmt: skip
 
 
 # Forms of a place that leave open what it is for; all others say that it is not for care.

@@ -15,8 +15,11 @@ from tests.oracle_anonymized import (
     first_of,
     is_eicr,
     is_job,
+    least_employer,
     names_of,
+    of_work,
     says_what_it_is,
+    telling,
     texts,
 )
 from tests.oracle_elements import Elements
@@ -137,12 +140,11 @@ class Bundles(Elements):
         context: Context,
     ) -> list[Json]:
         """The entries of a document or message, facilities as such, with those that are made."""
-        telling = (
-            ends
-            for index, ends in scope.edges.items()
-            if not self.is_mute(scope.entries[index]["resource"], context)
-        )
-        for index in set().union(*telling):
+        told = set().union(
+            *(ends & self.told_by(index, scope, scope, context)
+              for index, ends in scope.edges.items())
+        )  # fmt: skip
+        for index in told:
             kind = scope.entry_type(index)
             entry = scope.entries[index]
             known = kind in CARE and bool(shown.get(index))
@@ -151,10 +153,9 @@ class Bundles(Elements):
                 scope.care.add(index)
                 shown[index] = self.entry(entry, index, scope, context)
         named = set().union(*(texts(entry["resource"]) for entry in shown.values() if entry))
-        entries: list[Json] = []
+        entries: list[Json] = [each for _, each in sorted(shown.items()) if each]
+        employers: list[dict[str, Json]] = []
         for index, entry in enumerate(scope.entries):
-            if shown.get(index):
-                entries.append(shown[index])
             if index in scope.never or scope.entry_type(index) != "Organization":
                 continue
             for name in names_of(scope, index):
@@ -162,17 +163,34 @@ class Bundles(Elements):
                 unknown = as_unknown(entry["resource"])
                 if url in named and self.shows_resource(unknown, context):
                     copy = self.resource(
-                        entry["resource"], scope.identities[index],
-                        url.removeprefix("urn:uuid:"), scope, context, unknown,
-                    ) or {}  # fmt: skip
-                    for tells in ("partOf", "endpoint", "contact", "alias"):
-                        copy.pop(tells, None)
-                    entries.append({"fullUrl": url, "resource": copy})
+                        least_employer(), url, url.removeprefix("urn:uuid:"),
+                        scope, context, unknown,
+                    )  # fmt: skip
+                    employers.append({"fullUrl": url, "resource": copy})
+        entries += sorted(employers, key=lambda one: str(one["fullUrl"]))
         first = shown.get(0)
         listed = bundle.get("type") == "document" and self.shows_type("Observation")
         if first and listed and is_eicr(first_of(bundle)):
             entries.append(self.age(first["resource"], scope, context))
         return entries
+
+    def told_by(
+        self, index: int, inner: BundleScope, outer: BundleScope, context: Context
+    ) -> set[int]:
+        """The entries of ``outer`` that an entry of ``inner``, which it is or holds, tells of that
+        they give care."""
+        resource, identity = inner.entries[index]["resource"], inner.identities[index]
+        if identity in listed_as_work(inner, context):
+            return set()
+        if resource["resourceType"] == "Bundle":
+            within = bundle_scope(resource, identity, inner, context)
+            held = [i for i, e in enumerate(within.entries) if isinstance(e.get("resource"), dict)]
+            return set().union(*(self.told_by(i, within, outer, context) for i in held))
+        if self.is_mute(resource, context):
+            return set()
+        base = (split(identity) or ("",))[0] or context.bases[0]
+        texts = references(telling(resource, resource["resourceType"]))
+        return {i for text in texts for i in outer.named(identify(text, base, context))}
 
     def is_mute(self, resource: dict[str, Json], context: Context) -> bool:
         """Whether what it refers to may be anything: a job's employer, the keeper of a place that
@@ -302,6 +320,18 @@ class Bundles(Elements):
                 if url and "?" not in text:
                     return {"relation": link["relation"], "url": f"{context.public}/{url}"}
         return None
+
+
+def listed_as_work(scope: BundleScope, context: Context) -> set[str]:
+    """The identities of what Compositions list in sections about work."""
+    found = set()
+    for index, entry in enumerate(scope.entries):
+        if scope.entry_type(index) == "Composition":
+            base = (split(scope.identities[index]) or ("",))[0] or context.bases[0]
+            for section in of_work(entry["resource"].get("section")):
+                names = (identify(text, base, context) for text in references(section))
+                found |= {name for name in names if name}
+    return found
 
 
 def bears(resource: Json, label: str) -> bool:

@@ -46,8 +46,23 @@ FACILITY_TYPES: Mapping[str, tuple[str, str]] = {
 _PREMISES = frozenset({"si", "bu", "wi", "wa", "lvl", "co", "ro", "bd"})
 _PHYSICAL_TYPE = "http://terminology.hl7.org/CodeSystem/location-physical-type"
 
-# What of an employer tells who it is, beside what a rule masks: whom it belongs to, whom to ask.
-_EMPLOYER_TELLS = ("partOf", "endpoint", "contact", "alias")
+# What every employer has, whatever is stored of it (us-ph-organization: name, telecom, address):
+# how many of each, or its kind, would tell which Organization it is.
+EMPLOYER_FORM: Mapping[str, Json] = {
+    "identifier": [{"value": "masked"}],
+    "name": "masked",
+    "telecom": [{"value": "masked"}],
+    "address": [{"text": "masked"}],
+}
+# Observations of the work that somebody does (US ODH 1.1.0; LOINC): employment status, job, usual
+# work, retirement, work in a combat zone.
+_WORK = frozenset({"74165-2", "11341-5", "21843-8", "87510-4", "87511-2"})
+OCCUPATION = "74166-0"  # LOINC: Occupational summary note
+# Members that list what there is, whatever it is.
+_LISTS: Mapping[str, frozenset[str]] = {
+    "Composition": frozenset({"entry"}),
+    "Provenance": frozenset({"target"}),
+}
 
 _LOINC = frozenset({LOINC, "urn:oid:2.16.840.1.113883.6.1"})
 
@@ -77,13 +92,50 @@ def first_resource(bundle: JsonObject) -> Json:
     return first.get("resource") if isinstance(first, dict) else None
 
 
-def names_employer(resource: Json) -> bool:
-    """Whether the resource itself bears the employer extension: what else it refers to may be the
-    employer, too."""
-    extensions = resource.get("extension") if isinstance(resource, Mapping) else None
-    return isinstance(extensions, list) and any(
-        isinstance(e, Mapping) and e.get("url") == EMPLOYER for e in extensions
+def is_work(resource: Json) -> bool:
+    """Whether the resource is about somebody's work, by its code or as it bears the employer
+    extension anywhere: what it refers to may be the employer."""
+    if not isinstance(resource, Mapping):
+        return False
+    concept = resource.get("code")
+    codings = concept.get("coding") if isinstance(concept, Mapping) else None
+    return _bears_employer(resource) or any(
+        isinstance(c, Mapping) and isinstance(code := c.get("code"), str) and code in _WORK
+        for c in (codings if isinstance(codings, list) else [codings])
     )
+
+
+def _bears_employer(value: Json) -> bool:
+    if isinstance(value, Mapping):
+        return value.get("url") == EMPLOYER or any(map(_bears_employer, value.values()))
+    return isinstance(value, list) and any(map(_bears_employer, value))
+
+
+def work_sections(sections: Json) -> list[Json]:
+    """The sections about somebody's work, at any depth."""
+    found: list[Json] = []
+    for section in sections if isinstance(sections, list) else ():
+        if isinstance(section, dict):
+            work = has_code(section.get("code"), OCCUPATION)
+            found += [section] if work else work_sections(section.get("section"))
+    return found
+
+
+def without_lists(resource: JsonObject) -> JsonObject:
+    """The resource without what only lists things: the entries of its sections, what it is the
+    provenance of."""
+    names = _LISTS.get(str(resource.get("resourceType")))
+    return resource if names is None else _without(resource, names)
+
+
+def _without(obj: JsonObject, names: frozenset[str]) -> JsonObject:
+    kept: JsonObject = {}
+    for name, value in obj.items():
+        if name == "section" and isinstance(value, list):
+            value = [_without(each, names) if isinstance(each, dict) else each for each in value]
+        if name not in names:
+            kept[name] = value
+    return kept
 
 
 def may_give_care(resource: JsonObject) -> bool:
@@ -117,11 +169,6 @@ def as_facility(resource: JsonObject) -> JsonObject:
 def as_nothing(resource: JsonObject) -> JsonObject:
     """An Organization for judging: one of which nothing is known."""
     return {name: resource[name] for name in ("resourceType", "id", "meta") if name in resource}
-
-
-def employer(shown: JsonObject) -> JsonObject:
-    """The least form of an Organization, without what tells of others who it is."""
-    return {name: value for name, value in shown.items() if name not in _EMPLOYER_TELLS}
 
 
 def list_age(sections: list[Json], reference: str, text: Json) -> list[Json]:

@@ -22,6 +22,7 @@ from proxy.lenses.context import Naming, absent
 from proxy.lenses.identity import canonical_document
 from proxy.lenses.narrative import masked_narrative
 from proxy.lenses.pseudonyms import show_document_identifier
+from proxy.policy.facilities import Facilities
 from proxy.policy.scope import Scope
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ _TOLD_IN = frozenset({"document", "message"})
 _CARRIED = frozenset({"replaces", "appends"})
 
 Places = Mapping[str, "list[Entry]"]  # the entries by the names that references give them
-Made = dict[int, list[Json]]  # after the entry at a position: entries that are made
 
 
 class Anonymized:
@@ -128,48 +128,28 @@ class Anonymized:
         shown: dict[int, JsonObject],
         met: dict[int, set[str]],
         scope: Scope,
-    ) -> Made:
+    ) -> list[Json]:
         """Called after the entries of a Bundle were walked: changes those of facilities, gives
-        those that are made. ``entries`` and ``places``: all, those that are not shown among
-        them."""
-        if kind not in _TOLD_IN:
-            return {}
-        mute = {e.position for e in entries if self._is_mute(e, scope)}
-        for name in set().union(*(names for at, names in met.items() if at not in mute)):
-            for entry in places.get(name, ()):
-                self._tell(entry, shown, scope)
+        those that are made, which stand at its end. ``entries`` and ``places``: all, those that
+        are not shown among them."""
+        if not isinstance(kind, str) or kind not in _TOLD_IN:
+            return []
+        facilities = Facilities(self._compiler.resources)
+        for entry in facilities.find(entries, places, met, scope):
+            self._tell(entry, shown, scope)
         made = self._employers(places, shown, scope)
         first = entries[0]
         begins = kind == "document" and first.position == 0 and 0 in shown
         if begins and guide.is_eicr(first.resource):
             age = self._age(first, shown[first.position], places, scope)
             if age is not None:
-                made.setdefault(max(shown.keys() | made.keys()), []).append(age)
+                made.append(age)
         return made
 
-    def _is_mute(self, entry: Entry, scope: Scope) -> bool:
-        """Whether what the entry refers to need not be one that gives care: a job refers to the
-        employer, a place of work to those who keep it."""
-        if entry.resource is None or entry.start is None:
-            return True
-        if entry.start.type not in guide.FACILITY_TYPES:
-            return guide.names_employer(entry.resource)
-        if guide.may_give_care(entry.resource):
-            return False
-        least = self._compiler.resources.start(guide.as_nothing(entry.resource), scope.claims)
-        return least is None or least is entry.start
-
     def _tell(self, entry: Entry, shown: dict[int, JsonObject], scope: Scope) -> None:
-        """Show an Organization or Location that an entry names as one that gives care, unless it
-        says what it is."""
+        """Show an Organization or Location as one that gives care."""
         resources = self._compiler.resources
-        if (
-            entry.position not in shown
-            or entry.resource is None
-            or entry.start is None
-            or entry.start.type not in guide.FACILITY_TYPES
-            or not guide.may_give_care(entry.resource)
-        ):
+        if entry.position not in shown or entry.resource is None:
             return
         start = resources.start(guide.as_facility(entry.resource), scope.claims)
         if start is not None and start is not entry.start:
@@ -177,9 +157,12 @@ class Anonymized:
             walked = resources.walk(start, entry.resource, scope, entry.id)
             shown[entry.position]["resource"] = walked
 
-    def _employers(self, places: Places, shown: dict[int, JsonObject], scope: Scope) -> Made:
-        """The employers that shown entries name, each as a thing of its own, in its least form."""
-        made: Made = {}
+    def _employers(
+        self, places: Places, shown: dict[int, JsonObject], scope: Scope
+    ) -> list[Json]:
+        """The employers that shown entries name, each as a thing of its own, in the least form,
+        by the names that they show: nothing tells which Organization one is."""
+        made: dict[str, Json] = {}
         resources = self._compiler.resources
         held = [
             (name, at[0], at[0].resource)
@@ -187,7 +170,7 @@ class Anonymized:
             if at[0].start is not None and at[0].start.type == "Organization"
         ]
         if not held:
-            return made
+            return []
         named = {text for one in shown.values() for text in reference_texts(one["resource"])}
         for identity, entry, resource in held:
             name = employer_name(identity, scope.namer)
@@ -196,11 +179,11 @@ class Anonymized:
             start = resources.start(guide.as_nothing(resource), scope.claims)
             if start is None:
                 continue
-            scope.base, scope.url, scope.met = entry.base, entry.url, set()
-            walked = resources.walk(start, resource, scope, name.rpartition(":")[2])
-            copy: JsonObject = {"fullUrl": name, "resource": guide.employer(walked)}
-            made.setdefault(entry.position, []).append(copy)
-        return made
+            scope.base, scope.url, scope.met = entry.base, name, set()
+            form: JsonObject = {"resourceType": "Organization", **guide.EMPLOYER_FORM}
+            walked = resources.walk(start, form, scope, name.rpartition(":")[2])
+            made[name] = {"fullUrl": name, "resource": walked}
+        return [made[name] for name in sorted(made)]
 
     def _age(
         self, first: Entry, envelope: JsonObject, places: Places, scope: Scope

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.fhir.codec import Json, JsonObject
@@ -64,7 +64,7 @@ class BundleWalk:
         outer_kinds = scope.kinds
         if self._anonymized is not None:
             self._anonymized.enter(places, scope)
-        made: dict[int, list[Json]] = {}
+        made: list[Json] = []
         scope.forget()
         outer_met = scope.met
         shown: dict[int, JsonObject] = {}
@@ -83,7 +83,7 @@ class BundleWalk:
         for names in met.values():  # what is referred to outside is the outer entry's reference
             outer_met |= names - fates.keys()
         if shown:
-            out["entry"] = [*_in_order(shown, made)]
+            out["entry"] = [*(shown[index] for index in sorted(shown)), *made]
 
     def _prune(
         self,
@@ -272,14 +272,6 @@ def _holds_report(bundle: JsonObject) -> bool:
         if kind == "Bundle" and isinstance(held, dict) and _holds_report(held):
             return True
     return False
-
-
-def _in_order(shown: Mapping[int, JsonObject], made: Mapping[int, list[Json]]) -> Iterator[Json]:
-    """The entries by position, those that are made after the one they stand for."""
-    for index in sorted(shown.keys() | made.keys()):
-        if index in shown:
-            yield shown[index]
-        yield from made.get(index, ())
 
 
 def _fate_by_id(entry: Entry, scope: Scope) -> str | None:

@@ -267,13 +267,6 @@ def test_alone_an_organization_shows_what_its_own_type_allows() -> None:
     assert "Name of o" not in json.dumps(show({**job("#o"), "contained": [inside]}))
 
 
-def test_a_job_tells_of_nobody_that_they_give_care() -> None:
-    """What a job refers to by other elements may be the employer: it shows in its least form."""
-    held = job("Organization/works", focus=[{"reference": "Organization/works"}])
-    shown = show(document_of({}, held, organization("works")))
-    assert [o["_name"] for o in entry(shown, "Organization")] == [MASKED, MASKED]
-
-
 def test_a_household_employer_is_a_masked_relative() -> None:
     """A RelatedPerson who employs keeps the name that it has elsewhere: it is masked anyway."""
     relative = {"resourceType": "RelatedPerson", "id": "r", "patient": {"reference": "Patient/p"},
