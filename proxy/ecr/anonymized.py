@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from proxy.ecr.titles import LOINC
-from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.codec import Json, JsonObject, is_among
 
 ANONYMIZED = "anonymized"  # what ``document`` says in a policy
 
@@ -71,7 +71,7 @@ def has_code(concept: Json, code: str) -> bool:
     """Whether a CodeableConcept says the LOINC code."""
     codings = concept.get("coding") if isinstance(concept, Mapping) else None
     return isinstance(codings, list) and any(
-        isinstance(c, Mapping) and c.get("code") == code and c.get("system") in _LOINC
+        isinstance(c, Mapping) and c.get("code") == code and is_among(c.get("system"), _LOINC)
         for c in codings
     )
 
@@ -100,7 +100,7 @@ def is_work(resource: Json) -> bool:
     concept = resource.get("code")
     codings = concept.get("coding") if isinstance(concept, Mapping) else None
     return _bears_employer(resource) or any(
-        isinstance(c, Mapping) and isinstance(code := c.get("code"), str) and code in _WORK
+        isinstance(c, Mapping) and is_among(c.get("code"), _WORK)
         for c in (codings if isinstance(codings, list) else [codings])
     )
 
@@ -155,8 +155,7 @@ def _is_part(coding: Json) -> bool:
     return (
         isinstance(coding, dict)
         and coding.get("system") == _PHYSICAL_TYPE
-        and isinstance(code := coding.get("code"), str)
-        and code in _PREMISES
+        and is_among(coding.get("code"), _PREMISES)
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Container
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias, cast
 
@@ -53,6 +54,12 @@ _PLAIN_INTEGER = 18  # digits that surely fit 64 bits
 
 class CodecError(ValueError):
     """The bytes are not JSON that we read (the text never quotes them)."""
+
+
+def is_among(value: Json, words: Container[str]) -> bool:
+    """Whether ``value`` is one of some words: what is no string, and may not even be hashed, is
+    none."""
+    return isinstance(value, str) and value in words
 
 
 def depth(body: bytes, most: int = MAX_DEPTH) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from proxy.ecr import anonymized as guide
-from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.codec import Json, JsonObject, is_among
 from proxy.fhir.reference import parse_reference
 from proxy.fhir.referring import reference_texts
 from proxy.lenses.calculated_age import show_age
@@ -80,7 +80,7 @@ class Anonymized:
         """The original's relations to other documents, as they hold between the anonymized ones."""
         carried: list[Json] = []
         for relation in relations if isinstance(relations, list) else ():
-            if not isinstance(relation, dict) or relation.get("code") not in _CARRIED:
+            if not (isinstance(relation, dict) and is_among(relation.get("code"), _CARRIED)):
                 continue
             target = _target(relation, scope)
             if target:
@@ -132,7 +132,7 @@ class Anonymized:
         """Called after the entries of a Bundle were walked: changes those of facilities, gives
         those that are made, which stand at its end. ``entries`` and ``places``: all, those that
         are not shown among them."""
-        if not isinstance(kind, str) or kind not in _TOLD_IN:
+        if not is_among(kind, _TOLD_IN):
             return []
         facilities = Facilities(self._compiler.resources)
         for entry in facilities.find(entries, places, met, scope):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.codec import Json, JsonObject, is_among
 from proxy.fhir.reference import Reference, parse_reference
 from proxy.fhir.referring import reference_texts
 from proxy.fhir.structure import RESOURCES
@@ -230,7 +230,9 @@ class BundleWalk:
         type_name, ours = reference.type, reference.base in scope.bases
         if reference.id and ours and type_name in RESOURCES and scope.shows(type_name):
             return f"{type_name}/{scope.show_id(type_name, reference.id)}"
-        return str(text) if text in RESOURCES else str(entry.start.type if entry.start else "")
+        if is_among(text, RESOURCES):
+            return str(text)
+        return entry.start.type if entry.start else ""
 
     def links(self, obj: JsonObject, key: str, value: Json, scope: Scope, out: JsonObject) -> None:
         """Bundle.link: only what names a resource or a type of the upstream."""

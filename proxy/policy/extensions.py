@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from proxy.ecr.anonymized import EMPLOYER
-from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.codec import Json, JsonObject, is_among
 from proxy.fhir.lexical import FORMS, checker
 from proxy.lenses.context import DATA_ABSENT_REASON, masked
 from proxy.policy.decide import KEEP, Decision, Mode
@@ -40,7 +40,7 @@ class Extensions:
         return not all(isinstance(e, dict) and self._shows_something(e) for e in found)
 
     def _shows_something(self, item: JsonObject) -> bool:
-        if item.get("url") not in self._rules:
+        if not is_among(item.get("url"), self._rules):
             return False
         return self._show_one(item, self._compiler.nowhere, bare=False, listed=True) is not None
 

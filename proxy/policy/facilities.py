@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from proxy.ecr import anonymized as guide
-from proxy.fhir.codec import JsonObject
+from proxy.fhir.codec import JsonObject, is_among
 from proxy.fhir.referring import reference_texts
 from proxy.policy.places import list_entries
 from proxy.policy.scope import Scope
@@ -66,7 +66,7 @@ class Facilities:
     def _is_mute(self, resource: JsonObject, scope: Scope) -> bool:
         """Whether what the resource refers to need not give care: a job refers to the employer, a
         place of work to those who keep it."""
-        if resource.get("resourceType") not in guide.FACILITY_TYPES:
+        if not is_among(resource.get("resourceType"), guide.FACILITY_TYPES):
             return guide.is_work(resource)
         if guide.may_give_care(resource):
             return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.codec import Json, JsonObject, is_among
 from proxy.lenses.scrub import Known
 from proxy.lenses.spoken import FAMILY, GIVEN, NAME, NUMBER, STREET, TELECOM
 
@@ -32,7 +32,7 @@ def persons_in(resource: JsonObject) -> Iterator[JsonObject]:
     while waiting:
         item = waiting.pop()
         if isinstance(item, dict):
-            if item.get("resourceType") in PERSONS:
+            if is_among(item.get("resourceType"), PERSONS):
                 yield item
             waiting += [v for v in item.values() if isinstance(v, dict | list)]
         elif isinstance(item, list):

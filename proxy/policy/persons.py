@@ -18,7 +18,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from proxy.fhir import match, registry
-from proxy.fhir.codec import Json, JsonObject
+from proxy.fhir.codec import Json, JsonObject, is_among
 from proxy.fhir.reference import parse_reference
 from proxy.fhir.structure import RESOURCES
 from proxy.lenses.scrub import Known
@@ -109,7 +109,7 @@ class Persons:
                 scope.together = person != ""
                 scope.offset = self.offset(person, scope)
             if told:
-                held = (inner for _, inner in inside if inner.get("resourceType") in PERSONS)
+                held = (r for _, r in inside if is_among(r.get("resourceType"), PERSONS))
                 scope.around |= texts_of(held)
                 self._know_case(resource, inside, scope)
             return state

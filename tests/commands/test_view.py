@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from proxy.__main__ import main
+from proxy.fhir.codec import JsonObject
+from proxy.policy.compile import View
+from proxy.policy.scope import Scope
 
 PATIENT = {
     "resourceType": "Patient",
@@ -47,6 +50,27 @@ def test_one_resource_is_shown_by_the_policy(
     assert shown["id"] != "p-1"
     assert shown["multipleBirthInteger"] == 2
     assert "this run only" in err
+
+
+def test_what_a_view_cannot_show_is_one_line(
+    tmp_path: Path,
+    capsysbinary: pytest.CaptureFixture[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever goes wrong inside a view, the command says of which line, and no traceback."""
+    file = tmp_path / "data.ndjson"
+    file.write_text("\n".join(map(json.dumps, (PATIENT, OBSERVATION))))
+    reveal = View.reveal
+
+    def fail(view: View, resource: JsonObject, scope: Scope) -> JsonObject | None:
+        if resource["resourceType"] == "Observation":
+            raise TypeError("unhashable type")
+        return reveal(view, resource, scope)
+
+    monkeypatch.setattr(View, "reveal", fail)
+    code, out, err = run(capsysbinary, "--policy", POLICY, str(file))
+    assert (code, len(out.splitlines())) == (1, 1)
+    assert err.splitlines()[-1] == f"Error: {file}:2: the resource cannot be shown"
 
 
 def test_claims_choose_the_rows(

@@ -178,6 +178,20 @@ def _odd_entries(document: Any) -> None:
     document["entry"] += odd
 
 
+def _odd_codes(document: Any) -> None:
+    odd: list[Any] = [["replaces"], {"a": "replaces"}, 7]
+    composition = document["entry"][0]["resource"]
+    composition["relatesTo"] = [
+        {"code": code, "targetIdentifier": {"value": "Marker"}} for code in odd
+    ]
+    for entry, url in zip(document["entry"], odd, strict=False):
+        entry["request"] = {"method": "PUT", "url": url}
+    codings = [{"system": system, "code": "Marker"} for system in odd]
+    for section in composition["section"]:
+        section["code"]["coding"] += codings
+    composition["type"]["coding"] += codings
+
+
 # What is changed, and the types whose resources then show something else.
 CHANGES: dict[str, tuple[Change, frozenset[str]]] = {
     "as it is": (lambda _: None, frozenset()),
@@ -194,6 +208,7 @@ CHANGES: dict[str, tuple[Change, frozenset[str]]] = {
     "two Patients": (_two_patients, frozenset({"Patient"})),
     "a reason beside a value": (_reason_beside_value, frozenset({"Patient"})),
     "empty codings": (_empty_codings, frozenset({"Observation"})),
+    "codes and URLs that are no strings": (_odd_codes, frozenset({"Composition"})),
     "entries without resource": (_odd_entries, frozenset()),
 }
 
