@@ -211,7 +211,7 @@ class Bundles(Elements):
 
     def age(self, composition: Json, scope: BundleScope, context: Context) -> Json:
         """The entry of the calculated age that the shown Composition lists."""
-        name = age_name(scope.identities[0], context)
+        name = age_name(scope.url(0), context)
         shown = (composition.get("subject") or {}).get("reference")
         stored = scope.entries[0]["resource"].get("subject")
         birth_date = None
@@ -260,7 +260,7 @@ class Bundles(Elements):
             full = context.namer.show_uri(identity)
             shown_id = self.put_id(entry, kind, context) or full.removeprefix("urn:uuid:")
         judged = as_care(resource) if index in scope.care else None
-        shown = self.resource(resource, identity, shown_id, scope, context, judged)
+        shown = self.resource(resource, scope.url(index), shown_id, scope, context, judged)
         if shown is None:
             return None
         out: dict[str, Json] = {}

@@ -71,7 +71,7 @@ def case_of(
     if wanted == "Composition":
         about: dict[str, Json] = {}
         for i in heads:
-            at = Place(place.context, scope.identities[i], scope, place.contained)
+            at = Place(place.context, scope.url(i), scope, place.contained)
             about |= patients(held[i], at, scope, False)
         return name_of(about, place, method)
     names = set()
@@ -83,7 +83,7 @@ def case_of(
             for j in first_of(scope, found):
                 other = held[j]
                 if isinstance(other, dict) and other.get("resourceType") == "Bundle":
-                    names.add(case_of(other, scope.identities[j], scope, place, method))
+                    names.add(case_of(other, scope.url(j), scope, place, method))
     return names.pop() if len(names) == 1 else None
 
 
@@ -156,7 +156,8 @@ def own_name(patient: Json, place: Place) -> str:
                 named = "#" not in scope.identities[index]
                 own = scope.own.get(index)
                 known = own is not None and not named and first_of(scope, own) == [index]
-                return own if own and known else scope.identities[index]
+                stored = scope.stored_at.get(index)
+                return stored or (own if own and known else scope.identities[index])
     return place.identity
 
 

@@ -92,6 +92,11 @@ class BundleScope:
     days: int | None = None  # by which all dates in it move
     never: set[int] = field(default_factory=set)
     care: set[int] = field(default_factory=set)
+    stored_at: dict[int, str] = field(default_factory=dict)  # by a batch, where no URL names it
+
+    def url(self, index: int) -> str:
+        """The thing's own URL: who it is, whatever an entry is called."""
+        return self.stored_at.get(index, self.identities[index])
 
     def around(self) -> Iterator[BundleScope]:
         scope: BundleScope | None = self
@@ -176,4 +181,14 @@ def bundle_scope(
             if name is not None:
                 own_names[index] = name
         identities.append(named or f"{identity}#{index}")
-    return BundleScope(identity, identities, items, set(), outer, own_names)
+    scope = BundleScope(identity, identities, items, set(), outer, own_names)
+    for index, entry in enumerate(items):
+        request, resource = entry.get("request"), entry.get("resource")
+        if not isinstance(request, dict) or request.get("method") != "PUT":
+            continue
+        at = identify(request.get("url"), context.bases[0], context) or ""
+        parts = upstream_id(at, context)
+        kind = resource.get("resourceType") if isinstance(resource, dict) else None
+        if parts and parts[0] == kind and split(identities[index]) is None:
+            scope.stored_at[index] = at
+    return scope

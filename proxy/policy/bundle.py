@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.fhir.codec import Json, JsonObject, is_among
-from proxy.fhir.reference import Reference, parse_reference
+from proxy.fhir.reference import parse_reference
 from proxy.fhir.referring import reference_texts
 from proxy.fhir.structure import RESOURCES
-from proxy.policy.places import group_entries, is_served, list_entries, locate
+from proxy.policy.places import group_entries, is_ours, is_served, list_entries, locate
 from proxy.policy.reachability import find_lost, find_roots, find_unreached, join, reach
 from proxy.policy.scope import AS_STORED, Fates, Scope
 
@@ -29,7 +29,7 @@ class Entry(NamedTuple):
     base: str
     full_url: str | None  # shown
     id: str | None  # shown
-    url: str  # absolute URL of the thing, made up where it has none
+    url: str  # absolute URL of the thing (:class:`proxy.policy.places.Place`)
     start: Start | None  # how the resource is walked; None: it is not shown
 
 
@@ -143,45 +143,27 @@ class BundleWalk:
         type_name = str(resource.get("resourceType")) if resource else ""
         id = (resource or {}).get("id")
         place = locate(index, source, served, scope.url, scope.base, scope)
-        identity, base, made_up, text, reference = place
+        identity, base, url, text, reference, put = place
         if reference is not None and identity:
-            if self._routable(reference, type_name, scope):
+            if reference.type == type_name and is_ours(reference, scope):
                 shown = scope.show_id(type_name, reference.id)
-                url = f"{scope.public}/{type_name}/{shown}"
+                full_url = f"{scope.public}/{type_name}/{shown}"
                 main = scope.bases.main
-                return Entry(index, source, resource, identity, main, url, shown, identity, start)
+                return Entry(index, source, resource, identity, main, full_url, shown, url, start)
             if not scope.pseudonym(type_name) and isinstance(text, str):
                 real = id if isinstance(id, str) else None
-                return Entry(index, source, resource, identity, base, text, real, identity, start)
+                return Entry(index, source, resource, identity, base, text, real, url, start)
             uuid = scope.namer.show_uri(identity)
-            id = self._put(source, type_name, scope) or uuid.rpartition(":")[2]
-            return Entry(index, source, resource, identity, base, uuid, id, identity, start)
+            id = scope.show_id(type_name, put.id) if put else uuid.rpartition(":")[2]
+            return Entry(index, source, resource, identity, base, uuid, id, url, start)
         main, malformed = scope.bases.main, reference is not None
         if not scope.pseudonym(type_name):
             real = id if isinstance(id, str) else None
             stored = text if isinstance(text, str) else None
-            return Entry(index, source, resource, "", main, stored, real, made_up, start)
-        shown_url = scope.namer.show_uri(made_up)
-        id = self._put(source, type_name, scope) or shown_url.rpartition(":")[2]
-        full_url = shown_url if malformed else None
-        return Entry(index, source, resource, "", main, full_url, id, made_up, start)
-
-    def _put(self, source: JsonObject, type_name: str, scope: Scope) -> str:
-        """The shown id under which an entry of a batch is to be stored; empty if it says none."""
-        request = source.get("request")
-        if not isinstance(request, dict) or request.get("method") != "PUT":
-            return ""
-        reference = parse_reference(request.get("url"), scope.bases.main)
-        ours = self._routable(reference, type_name, scope)
-        return scope.show_id(type_name, reference.id) if ours else ""
-
-    def _routable(self, reference: Reference, type_name: str, scope: Scope) -> bool:
-        return bool(
-            reference.type
-            and reference.base in scope.bases
-            and reference.type == type_name
-            and type_name in RESOURCES
-        )
+            return Entry(index, source, resource, "", main, stored, real, url, start)
+        uuid = scope.namer.show_uri(f"{scope.url}#{index}")
+        id = scope.show_id(type_name, put.id) if put else uuid.rpartition(":")[2]
+        return Entry(index, source, resource, "", main, uuid if malformed else None, id, url, start)
 
     def _fate(self, entry: Entry, scope: Scope) -> str | None:
         if entry.start is None:

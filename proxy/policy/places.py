@@ -17,14 +17,16 @@ Named: TypeAlias = "Mapping[str, tuple[str, JsonObject]]"
 
 class Place(NamedTuple):
     """Where an entry stands. ``identity``: absolute URL, empty without a fullUrl. ``base``: where
-    its relative references resolve. ``url``: its identity, made up where it has none. ``text``:
-    its fullUrl, None where it has none."""
+    its relative references resolve. ``url``: of the thing: its identity; where that is no URL of a
+    resource the one that a batch stores it at; made up where it has none. ``text``: its fullUrl,
+    None where it has none. ``put``: where a batch stores it in the upstream, if it says so."""
 
     identity: str
     base: str
     url: str
     text: Json
     reference: Reference | None
+    put: Reference | None
 
 
 def locate(
@@ -38,10 +40,28 @@ def locate(
     if served and text is None and isinstance(id, str):
         text = f"{scope.bases.main}/{resource.get('resourceType')}/{id}"
     reference = parse_reference(text, base) if text is not None else None
+    main, put = scope.bases.main, _find_put(source, resource, scope)
     if reference is not None and reference.kind in ("relative", "absolute", "urn"):
         identity = scope.identity(reference)
-        return Place(identity, reference.base or scope.bases.main, identity, text, reference)
-    return Place("", scope.bases.main, f"{url}#{index}", text, reference)
+        own = identity if reference.type or put is None else scope.identity(put)
+        return Place(identity, reference.base or main, own, text, reference, put)
+    own = f"{url}#{index}" if put is None else scope.identity(put)
+    return Place("", main, own, text, reference, put)
+
+
+def _find_put(source: JsonObject, resource: JsonObject, scope: Scope) -> Reference | None:
+    """Where a batch stores what an entry holds, if it says so and that is in the upstream."""
+    request, type_name = source.get("request"), resource.get("resourceType")
+    if not isinstance(request, dict) or request.get("method") != "PUT":
+        return None
+    reference = parse_reference(request.get("url"), scope.bases.main)
+    ours = reference.type == type_name and is_ours(reference, scope)
+    return reference if ours else None
+
+
+def is_ours(reference: Reference, scope: Scope) -> bool:
+    """Whether it names a resource of the upstream."""
+    return reference.type in RESOURCES and reference.base in scope.bases
 
 
 def is_served(bundle: JsonObject) -> bool:
@@ -97,7 +117,7 @@ def name_entries(inside: list[tuple[Place, JsonObject]], scope: Scope) -> Named:
     grouped = group_entries([(place.identity, resource) for place, resource in inside], scope)
     for name, (at, *_) in grouped.items():
         place, resource = inside[at]
-        near[name] = (place.identity or name, resource)
+        near[name] = (place.url if place.identity or place.put else name, resource)
     for place, resource in inside:
         near.setdefault(place.url, (place.url, resource))
     return near
