@@ -26,8 +26,8 @@ from tests import oracle_facts as facts
 from tests.oracle_anonymized import (
     UNKNOWN,
     age_name,
-    first_of,
     is_eicr,
+    is_report,
     new_identifier,
     put_age,
 )
@@ -150,7 +150,7 @@ class Oracle(Bundles):
         """What an anonymized document has anew, into ``out``."""
         today, own = place.context.today.isoformat(), resource.get("identifier")
         kinds = (resource["resourceType"], resource.get("type"))
-        if kinds == ("Bundle", "document") and is_eicr(first_of(resource)):
+        if kinds == ("Bundle", "document") and is_report(resource):
             out["identifier"] = new_identifier(own, place)
             out["timestamp"] = f"{today}T00:00:00Z"
         if not is_eicr(resource):

@@ -27,17 +27,34 @@ def says(concept: Json, code: str) -> bool:
 
 
 def is_eicr(resource: Json) -> bool:
-    return (
-        isinstance(resource, dict)
-        and resource.get("resourceType") == "Composition"
-        and says(resource.get("type"), "55751-2")
-    )
+    """Whether a Composition is an eICR's, or may be for all that its type tells."""
+    if members(resource, "resourceType") != "Composition":
+        return False
+    stated = members(members(resource, "type"), "coding")
+    pairs = [
+        (c.get("system"), c.get("code"))
+        for c in (stated if isinstance(stated, list) else [stated])
+        if isinstance(c, dict)
+    ]
+    other = any(all(isinstance(x, str) and x.strip() for x in pair) for pair in pairs)
+    return not other or any(code == "55751-2" for _, code in pairs)
 
 
-def first_of(bundle: dict[str, Json]) -> Json:
+def heads(bundle: dict[str, Json]) -> list[int]:
+    """The entries with which a Bundle begins as a document: the Composition that is first of what
+    it holds, else all Compositions."""
     entries = bundle.get("entry")
-    first = entries[0] if isinstance(entries, list) and entries else None
-    return first.get("resource") if isinstance(first, dict) else None
+    held = [
+        (i, members(e["resource"], "resourceType"))
+        for i, e in enumerate(entries if isinstance(entries, list) else [])
+        if isinstance(e, dict) and isinstance(e.get("resource"), dict)
+    ]
+    found = [i for i, kind in held if kind == "Composition"]
+    return found[:1] if found and found[0] == held[0][0] else found
+
+
+def is_report(bundle: dict[str, Json]) -> bool:
+    return any(is_eicr(bundle["entry"][i]["resource"]) for i in heads(bundle))
 
 
 def new_identifier(original: Json, place: Place) -> dict[str, Json]:

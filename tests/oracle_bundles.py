@@ -12,7 +12,7 @@ from tests.oracle_anonymized import (
     age_of,
     as_care,
     as_unknown,
-    first_of,
+    heads,
     is_eicr,
     is_job,
     least_employer,
@@ -168,10 +168,11 @@ class Bundles(Elements):
                     )  # fmt: skip
                     employers.append({"fullUrl": url, "resource": copy})
         entries += sorted(employers, key=lambda one: str(one["fullUrl"]))
-        first = shown.get(0)
-        listed = bundle.get("type") == "document" and self.shows_type("Observation")
-        if first and listed and is_eicr(first_of(bundle)):
-            entries.append(self.age(first["resource"], scope, context))
+        if bundle.get("type") == "document" and self.shows_type("Observation"):
+            for index in heads(bundle):
+                head = shown.get(index)
+                if head and is_eicr(scope.entries[index]["resource"]):
+                    entries.append(self.age(index, head["resource"], scope, context))
         return entries
 
     def told_by(
@@ -209,18 +210,17 @@ class Bundles(Elements):
         found = {first.predicate for first in firsts if first.name == kind and first.predicate}
         return {predicate for predicate in found if holds(predicate, step, context)}
 
-    def age(self, composition: Json, scope: BundleScope, context: Context) -> Json:
+    def age(self, at: int, composition: Json, scope: BundleScope, context: Context) -> Json:
         """The entry of the calculated age that the shown Composition lists."""
-        name = age_name(scope.url(0), context)
+        name = age_name(scope.url(at), context)
         shown = (composition.get("subject") or {}).get("reference")
-        stored = scope.entries[0]["resource"].get("subject")
+        head = scope.entries[at]["resource"]
         birth_date = None
-        if shown and isinstance(stored, dict):
-            base = (split(scope.identities[0]) or ("",))[0] or context.bases[0]
-            for index in scope.named(identify(stored.get("reference"), base, context)):
-                if index not in scope.never and scope.entry_type(index) == "Patient":
-                    birth_date = scope.entries[index]["resource"].get("birthDate")
-                    break
+        if shown:
+            patient = self.patient(head["subject"]["reference"], at, head, scope, context)
+            birth_date = (patient or {}).get("birthDate")
+        if shown and shown.startswith("#"):
+            shown = None
         if shown and not shown.startswith(("urn:", "http", "#")):
             shown = f"{context.public}/{shown}"
         quantity = age_of(birth_date, context, self.policy.ages)
@@ -229,6 +229,22 @@ class Bundles(Elements):
             "fullUrl": name,
             "resource": age_observation(name, shown, quantity, meta, context),
         }
+
+    def patient(
+        self, text: str, at: int, head: Json, scope: BundleScope, context: Context
+    ) -> Json:
+        """The Patient whom a Composition is about, contained in it or in the Bundles around."""
+        if text.startswith("#"):
+            held = [c for c in as_list(head.get("contained")) if isinstance(c, dict)]
+            found = [c for c in held if c.get("id") == text[1:]][:1]
+            return next((c for c in found if c.get("resourceType") == "Patient"), None)
+        base = (split(scope.identities[at]) or ("",))[0] or context.bases[0]
+        name = identify(text, base, context)
+        for around in scope.around():
+            for index in around.named(name):
+                if index not in around.never and around.entry_type(index) == "Patient":
+                    return around.entries[index]["resource"]
+        return None
 
     def meta(self, source: Json, place: Place) -> dict[str, Json]:
         """The meta that is made for a resource."""

@@ -77,19 +77,20 @@ def has_code(concept: Json, code: str) -> bool:
 
 
 def is_eicr(resource: Json) -> bool:
-    """Whether it is the Composition of an eICR."""
-    return (
-        isinstance(resource, Mapping)
-        and resource.get("resourceType") == "Composition"
-        and has_code(resource.get("type"), EICR)
-    )
+    """Whether it is the Composition of an eICR: one whose type says so, or does not say in a code
+    of a known system that it is something else."""
+    if not isinstance(resource, Mapping) or resource.get("resourceType") != "Composition":
+        return False
+    concept = resource.get("type")
+    stated = concept.get("coding") if isinstance(concept, Mapping) else None
+    codings = [c for c in (stated if isinstance(stated, list) else [stated]) if isinstance(c, dict)]
+    if any(c.get("code") == EICR for c in codings):
+        return True
+    return not any(_is_whole(c.get("system")) and _is_whole(c.get("code")) for c in codings)
 
 
-def first_resource(bundle: JsonObject) -> Json:
-    """The resource of a Bundle's first entry."""
-    entries = bundle.get("entry")
-    first = entries[0] if isinstance(entries, list) and entries else None
-    return first.get("resource") if isinstance(first, dict) else None
+def _is_whole(text: Json) -> bool:
+    return isinstance(text, str) and text.strip() != ""
 
 
 def is_work(resource: Json) -> bool:

@@ -23,6 +23,7 @@ from proxy.lenses.identity import canonical_document
 from proxy.lenses.narrative import masked_narrative
 from proxy.lenses.pseudonyms import show_document_identifier
 from proxy.policy.facilities import Facilities
+from proxy.policy.places import find_heads, list_entries
 from proxy.policy.scope import Scope
 
 if TYPE_CHECKING:
@@ -92,7 +93,10 @@ class Anonymized:
         return carried
 
     def _bundle(self, obj: JsonObject, out: JsonObject, scope: Scope) -> None:
-        if obj.get("type") == "document" and guide.is_eicr(guide.first_resource(obj)):
+        if obj.get("type") != "document":
+            return
+        inside = list(list_entries(obj, scope.url, scope.base, scope))
+        if any(guide.is_eicr(resource) for _, resource in find_heads(inside, "Composition")):
             out["identifier"] = _new_identifier(obj.get("identifier"), scope)
             out["timestamp"] = f"{scope.today.isoformat()}T00:00:00Z"
 
@@ -110,15 +114,16 @@ class Anonymized:
         if reference.kind in ("invalid", "conditional"):
             return None
         identity = scope.identity(reference)
-        if scope.kinds.get(identity, reference.type) not in ("", "Organization"):
+        held = scope.held.get(identity)
+        if (held["resourceType"] if held else reference.type) not in ("", "Organization"):
             return None
         name = employer_name(identity, scope.namer)
         return {"url": item["url"], "valueReference": {"reference": name}}
 
     def enter(self, places: Places, scope: Scope) -> None:
         """Called before the entries of a Bundle are walked."""
-        kinds = {name: at[0].start.type for name, at in places.items() if at[0].start}
-        scope.kinds = {**scope.kinds, **kinds}
+        held = {name: at[0].resource for name, at in places.items() if at[0].start}
+        scope.held = {**scope.held, **{n: one for n, one in held.items() if one is not None}}
 
     def complete(
         self,
@@ -138,13 +143,18 @@ class Anonymized:
         for entry in facilities.find(entries, places, met, scope):
             self._tell(entry, shown, scope)
         made = self._employers(places, shown, scope)
-        first = entries[0]
-        begins = kind == "document" and first.position == 0 and 0 in shown
-        if begins and guide.is_eicr(first.resource):
-            age = self._age(first, shown[first.position], places, scope)
-            if age is not None:
-                made.append(age)
+        heads = self._heads(entries) if kind == "document" and scope.shows("Observation") else ()
+        for head in heads:
+            if head.position in shown:
+                made.append(self._age(head, shown[head.position], places, scope))
         return made
+
+    def _heads(self, entries: list[Entry]) -> list[Entry]:
+        """The Compositions of eICRs that a document begins with."""
+        held = [entry for entry in entries if entry.resource is not None]
+        found = [e for e in held if e.resource and e.resource.get("resourceType") == "Composition"]
+        heads = found[:1] if found and found[0] is held[0] else found
+        return [entry for entry in heads if guide.is_eicr(entry.resource)]
 
     def _tell(self, entry: Entry, shown: dict[int, JsonObject], scope: Scope) -> None:
         """Show an Organization or Location as one that gives care."""
@@ -187,12 +197,10 @@ class Anonymized:
 
     def _age(
         self, first: Entry, envelope: JsonObject, places: Places, scope: Scope
-    ) -> JsonObject | None:
-        composition = envelope.get("resource")
-        if not isinstance(composition, dict) or not scope.shows("Observation"):
-            return None
+    ) -> Json:
+        composition = envelope["resource"]
         name = _age_name(first.url, scope)
-        shown = composition.get("subject")
+        shown = composition.get("subject") if isinstance(composition, dict) else None
         reference = shown.get("reference") if isinstance(shown, dict) else None
         patient = self._subject(first, places, scope) if reference is not None else None
         age = guide.calculated_age(
@@ -206,11 +214,26 @@ class Anonymized:
         return {"fullUrl": name, "resource": age}
 
     def _subject(self, first: Entry, places: Places, scope: Scope) -> JsonObject | None:
-        """The Patient entry that the document is about."""
-        subject = (first.resource or {}).get("subject")
+        """The Patient that the document is about: an entry of it or of the Bundles around, or what
+        the Composition contains."""
+        resource = first.resource or {}
+        subject = resource.get("subject")
         text = subject.get("reference") if isinstance(subject, dict) else None
-        found = places.get(scope.name_of(text, first.base), ()) if isinstance(text, str) else ()
-        return next((e.resource for e in found if e.start and e.start.type == "Patient"), None)
+        if not isinstance(text, str):
+            return None
+        name = scope.name_of(text, first.base)
+        found = [e.resource for e in places.get(name, ()) if e.start is not None]
+        found.append(scope.held.get(name))
+        if text[:1] == "#":
+            found = [_contained(text[1:], resource)]
+        return next((one for one in found if one and one.get("resourceType") == "Patient"), None)
+
+
+def _contained(id: str, resource: JsonObject) -> JsonObject | None:
+    """What a resource contains under the id."""
+    inside = resource.get("contained")
+    held = [one for one in (inside if isinstance(inside, list) else ()) if isinstance(one, dict)]
+    return next((one for one in held if one.get("id") == id), None)
 
 
 def _target(relation: JsonObject, scope: Scope) -> JsonObject:
@@ -237,11 +260,10 @@ def _new_identifier(original: Json, scope: Scope) -> Json:
 
 def _absolute(reference: Json, scope: Scope) -> Json:
     """A Reference out of an entry with a ``urn:uuid:``, beside which nothing relative resolves (R4,
-    bundle.html#references)."""
-    if not isinstance(reference, str):
+    bundle.html#references); None to what another contains, which nothing else can refer to."""
+    if not isinstance(reference, str) or reference[:1] == "#":
         return None
-    relative = ":" not in reference and not reference.startswith("#")
-    return {"reference": f"{scope.public}/{reference}" if relative else reference}
+    return {"reference": reference if ":" in reference else f"{scope.public}/{reference}"}
 
 
 def _age_name(composition: str, scope: Scope) -> str:

@@ -61,7 +61,7 @@ class BundleWalk:
             own = first.identity == name
             fates[name] = self._fate(first, scope) if own else _fate_by_id(first, scope)
         scope.frames.append(fates)
-        outer_kinds = scope.kinds
+        outer_held = scope.held
         if self._anonymized is not None:
             self._anonymized.enter(places, scope)
         made: list[Json] = []
@@ -77,7 +77,7 @@ class BundleWalk:
                 made = self._anonymized.complete(kind, found, places, shown, met, scope)
         finally:
             scope.frames.pop()
-            scope.kinds = outer_kinds
+            scope.held = outer_held
             scope.forget()
             scope.url, scope.base, scope.met = outer_url, outer_base, outer_met
         for names in met.values():  # what is referred to outside is the outer entry's reference

@@ -87,7 +87,7 @@ class Scope:
     not who they are; ``whole``: whether a document or message around it says so; ``around``: what
     the Bundles at hand know. ``scrubbers``: those made so far. ``scrubbed``: what was found in each
     text, by kind.
-    ``kinds``: the types of the entries at hand by identity, where documents are anonymized.
+    ``held``: what the entries at hand hold and show, by identity, where documents are anonymized.
     """
 
     namer: Naming
@@ -114,7 +114,7 @@ class Scope:
     around: frozenset[tuple[str, str]] = frozenset()
     scrubbers: dict[frozenset[tuple[str, str]], Known] = field(default_factory=dict)
     scrubbed: dict[int, Counter[str]] = field(default_factory=dict)
-    kinds: Mapping[str, str] = field(default_factory=dict)
+    held: Mapping[str, JsonObject] = field(default_factory=dict)
     _seen: dict[tuple[str, str, str], tuple[str | None, str]] = field(default_factory=dict)
     _names: dict[tuple[str, str], str] = field(default_factory=dict)
 
