@@ -16,6 +16,7 @@ def _coded(system: str, code: str) -> Any:
     return {"coding": [{"system": f"http://terminology.hl7.org/CodeSystem/{system}", "code": code}]}
 
 
+HSLOC = "https://www.cdc.gov/nhsn/cdaportal/terminology/codesystem/hsloc.html"
 _ODD: tuple[Any, ...] = ("ho", ["ro"], {"coding": {}}, {"coding": [{"code": ["ro"]}]},
                          {"coding": [{"system": ["x"], "code": "ro"}]})  # fmt: skip
 STATED: list[tuple[str, Any, bool]] = [
@@ -25,6 +26,11 @@ STATED: list[tuple[str, Any, bool]] = [
     *(("Location", {"type": [_coded("v3-RoleCode", code)]}, False)
       for code in ("PTRES", "WORK", "SCHOOL", "ACC", "COMM", "X-NEW")),
     ("Location", {"type": [_coded("v3-RoleCode", "PC")]}, True),
+    ("Location", {"type": [{"coding": [{"system": HSLOC, "code": "1108-0"}]}]}, True),
+    *(("Location", {"type": [{"coding": [{"system": HSLOC, "code": code}]}]}, False)
+      for code in ("1192-4", "1194-0", "1204-7")),
+    ("Location", {"type": [_coded("v3-RoleCode", "HOSP")],
+                  "physicalType": _coded("location-physical-type", "ho")}, False),
     ("Location", {"type": [{"text": "home of the patient"}]}, False),
     ("Location", {"type": _coded("v3-RoleCode", "PTRES")}, False),
     *(("Location", {"physicalType": _coded("location-physical-type", code)}, False)
