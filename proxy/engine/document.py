@@ -53,8 +53,8 @@ _NO_YEAR = "1900"  # what a view shows of a required date that there is not
 @dataclass(frozen=True, slots=True)
 class Part:
     """A resource of the document. ``stored``: as the upstream has it. ``url``: its fullUrl.
-    ``body``: as shown. ``date``: the shown ``date`` if it has one. ``leads``: what it refers to
-    that the caller may read."""
+    ``body``: as shown; empty where all are shown together. ``date``: the shown ``date`` if it has
+    one. ``leads``: what it refers to that the caller may read."""
 
     key: Key
     stored: JsonObject
@@ -131,7 +131,7 @@ def _reveal(context: Context, key: Key, body: bytes) -> Part | None:
         revealed = reveal_resource(context, stored)
         if revealed is None:
             return None
-        shown, out = revealed, encode(revealed)
+        shown, out = revealed, b"" if context.view.shows_together else encode(revealed)
     context.notes.add_patients(map(context.audit_name, patients_of(body, context.gateway.bases)))
     url = f"{context.base}/{key[0]}/{shown['id']}"
     leads = shown_leads(context.view, context.scope(), stored, shown)
