@@ -20,7 +20,6 @@ from proxy.policy.decide import (
 )
 from proxy.policy.model import Method, Policy, Source
 from proxy.policy.persons import Persons
-from proxy.policy.reachability import hides_sections
 from proxy.policy.scope import Scope
 from proxy.policy.walk import Compiler
 
@@ -54,7 +53,6 @@ class View:
         self._shown = frozenset(t for t, m in self._types.items() if m.name in ("keep", "pass"))
         self._compiler = Compiler(policy, self._root, self._shown)
         self._lenses: dict[str, Lens] = {}
-        self._hides_sections = self.shows("Composition") and hides_sections(policy)
 
     def shows(self, type_name: str) -> bool:
         """Whether resources of the type are shown at all (by the rule without predicate)."""
@@ -134,7 +132,7 @@ class View:
     def hides_sections(self) -> bool:
         """Whether this view can hide a section of a Composition, or the entries of one, and so the
         resources that nothing else of the report reaches."""
-        return self._hides_sections
+        return self._compiler.hides_sections
 
     def row_form(
         self, type_name: str, claims: Mapping[str, object]

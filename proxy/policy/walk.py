@@ -65,8 +65,8 @@ class Compiler:
         self.anonymized = Anonymized(self) if policy.document == ANONYMIZED else None
         self.extensions = Extensions(policy, self)
         self.resources = Resources(self, tree)
-        hides = "Composition" in shown and hides_sections(policy)
-        self.bundles = BundleWalk(self.resources, self.anonymized, hides)
+        self.hides_sections = "Composition" in shown and hides_sections(policy)
+        self.bundles = BundleWalk(self.resources, self.anonymized, self.hides_sections)
         self.nowhere = Scope.nowhere()
         self._walkers: dict[tuple[object, ...], Walker] = {}
         self._making = RLock()  # long steps run in threads
