@@ -12,6 +12,7 @@ import pytest
 
 from proxy.fhir.codec import JsonObject
 from proxy.lenses.dates import move_date
+from tests.engine.test_shifted import finding
 from tests.loading import load, unload
 from tests.rig import Rig, running
 
@@ -66,13 +67,6 @@ def patient(id_: str, *numbers: str) -> JsonObject:
             "identifier": [{"system": NUMBER, "value": number} for number in numbers]}  # fmt: skip
 
 
-def finding(id_: str, who: str) -> JsonObject:
-    return {"resourceType": "Observation", "id": at(id_), "status": "final",
-            "code": {"coding": [{"system": "http://loinc.org", "code": "731-0"}]},
-            "subject": {"reference": f"Patient/{at(who)}"}, "effectiveDateTime": DAY,
-            "note": [{"text": TEXT}]}  # fmt: skip
-
-
 def made() -> list[JsonObject]:
     related: JsonObject = {
         "resourceType": "RelatedPerson", "id": at("r"),
@@ -86,7 +80,8 @@ def made() -> list[JsonObject]:
         "section": [{"entry": [{"reference": f"Observation/{at('op')}"}]}],
     }  # fmt: skip
     return [patient("p", "1"), patient("q", "1"), patient("s", "2", "3"), related,
-            finding("op", "p"), finding("oq", "q"), finding("os", "s"), report]  # fmt: skip
+            *(finding(at(f"o{w}"), at(w), effectiveDateTime=DAY, note=[{"text": TEXT}])
+              for w in "pqs"), report]  # fmt: skip
 
 
 @pytest.fixture
