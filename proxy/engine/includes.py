@@ -34,7 +34,6 @@ from proxy.policy.verdicts import Verdict
 Gathering = Generator["Ask | tuple[Ask, ...]", "Answer | tuple[Answer, ...]", list[Seen]]
 
 
-
 @dataclass(frozen=True, slots=True)
 class Include:
     """``parameter`` of ``source``, forward or ``reverse``; ``targets``: the types it may lead to.

@@ -23,7 +23,7 @@ from proxy.lenses.identity import canonical_document
 from proxy.lenses.narrative import masked_narrative
 from proxy.lenses.pseudonyms import show_document_identifier
 from proxy.policy.facilities import Facilities
-from proxy.policy.places import find_heads, list_entries
+from proxy.policy.places import find_contained, find_heads, list_entries
 from proxy.policy.scope import Scope
 
 if TYPE_CHECKING:
@@ -151,10 +151,9 @@ class Anonymized:
 
     def _heads(self, entries: list[Entry]) -> list[Entry]:
         """The Compositions of eICRs that a document begins with."""
-        held = [entry for entry in entries if entry.resource is not None]
-        found = [e for e in held if e.resource and e.resource.get("resourceType") == "Composition"]
-        heads = found[:1] if found and found[0] is held[0] else found
-        return [entry for entry in heads if guide.is_eicr(entry.resource)]
+        held = [(entry, entry.resource) for entry in entries if entry.resource is not None]
+        heads = find_heads(held, "Composition")
+        return [entry for entry, resource in heads if guide.is_eicr(resource)]
 
     def _tell(self, entry: Entry, shown: dict[int, JsonObject], scope: Scope) -> None:
         """Show an Organization or Location as one that gives care."""
@@ -225,15 +224,8 @@ class Anonymized:
         found = [e.resource for e in places.get(name, ()) if e.start is not None]
         found.append(scope.held.get(name))
         if text[:1] == "#":
-            found = [_contained(text[1:], resource)]
+            found = [find_contained(text[1:], resource)]
         return next((one for one in found if one and one.get("resourceType") == "Patient"), None)
-
-
-def _contained(id: str, resource: JsonObject) -> JsonObject | None:
-    """What a resource contains under the id."""
-    inside = resource.get("contained")
-    held = [one for one in (inside if isinstance(inside, list) else ()) if isinstance(one, dict)]
-    return next((one for one in held if one.get("id") == id), None)
 
 
 def _target(relation: JsonObject, scope: Scope) -> JsonObject:

@@ -25,7 +25,14 @@ from proxy.lenses.scrub import Known
 from proxy.lenses.shift import Shifting, move_weekday, read_shift
 from proxy.policy.known import PERSONS, Texts, know, persons_in, texts_of
 from proxy.policy.model import Policy
-from proxy.policy.places import Named, Place, find_heads, list_entries, name_entries
+from proxy.policy.places import (
+    Named,
+    Place,
+    find_contained,
+    find_heads,
+    list_entries,
+    name_entries,
+)
 from proxy.policy.scope import Scope
 
 if TYPE_CHECKING:
@@ -201,9 +208,10 @@ class Persons:
     ) -> None:
         """Know all persons of a document or message: those in it, and whoever a read of any of it
         would know. The subject of a document must be one of them."""
-        kind, persons = bundle.get("type"), list(persons_in(bundle))
+        kind = bundle.get("type")
         if kind not in ("document", "message"):
             return
+        persons = list(persons_in(bundle))
         subjects: Found = {}
         for place, composition in find_heads(inside, "Composition") if kind == "document" else ():
             subjects |= _patients(composition, scope, place.base, scope.near, contained=False)
@@ -339,8 +347,7 @@ def _contained(
 ) -> JsonObject | None:
     if contained:
         return scope.contained.resources.get(id) if scope.contained is not None else None
-    held = _objects(resource.get("contained"))
-    return next((each for each in held if each.get("id") == id), None)
+    return find_contained(id, resource)
 
 
 def _references(value: Json, steps: tuple[str, ...]) -> Iterator[tuple[str, Json]]:

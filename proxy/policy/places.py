@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from proxy.fhir.codec import Json, JsonObject
 from proxy.fhir.reference import Reference, parse_reference
@@ -13,6 +13,8 @@ from proxy.policy.scope import Scope
 _SERVED = frozenset({"searchset", "history"})
 # The entries of a Bundle by all that they are called: what each is called first, its resource.
 Named: TypeAlias = "Mapping[str, tuple[str, JsonObject]]"
+
+At = TypeVar("At")
 
 
 class Place(NamedTuple):
@@ -82,11 +84,19 @@ def list_entries(
 
 
 def find_heads(
-    inside: list[tuple[Place, JsonObject]], type_name: str
-) -> Iterable[tuple[Place, JsonObject]]:
-    """The first entry if it is of the type, as it ought to be; else all that are."""
+    inside: Sequence[tuple[At, JsonObject]], type_name: str
+) -> Sequence[tuple[At, JsonObject]]:
+    """Of entries, each with where it stands, the first if it is of the type, as it ought to be;
+    else all that are."""
     found = [each for each in inside if each[1].get("resourceType") == type_name]
     return found[:1] if inside and found and found[0] is inside[0] else found
+
+
+def find_contained(id: str, resource: JsonObject) -> JsonObject | None:
+    """What a resource contains under the id."""
+    inside = resource.get("contained")
+    held = [one for one in (inside if isinstance(inside, list) else ()) if isinstance(one, dict)]
+    return next((one for one in held if one.get("id") == id), None)
 
 
 def group_entries(
